@@ -1,0 +1,290 @@
+"""The commands that run playbooks, and the one that writes an inventory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import invocation, summary
+from orchestrator.cli import options as o
+from orchestrator.cli.variables import Wanted
+
+if TYPE_CHECKING:
+    from orchestrator.execution.runner import Options
+
+
+def plan(
+    *,
+    inventory: o.Inventory,
+    limit: o.Limit = None,
+    user: o.User = None,
+    become: o.Become = False,
+    ask_become_pass: o.AskBecomePass = False,
+    connect_timeout: o.ConnectTimeout = None,
+    release: o.Release = None,
+    flag: o.Flag = None,
+    artifacts: o.Artifacts = None,
+    releases_file: o.ReleasesFile = None,
+    directory: o.Directory = None,
+    forks: o.Forks = None,
+    timeout: o.Timeout = None,
+    output: o.OutputFormat = o.Output.table,
+) -> None:
+    """Say what every host needs and why, and whether containerd would be restarted. Changes nothing."""
+    code = invocation.invoke(
+        "plan",
+        "probe",
+        inventory,
+        wanted=_wanted(release, flag, artifacts, releases_file, directory),
+        options=_options(
+            limit=limit,
+            forks=forks,
+            user=user,
+            become=become,
+            ask_become_pass=ask_become_pass,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+        ),
+        output=output,
+        row=summary.plan_row,
+    )
+    raise typer.Exit(code)
+
+
+def apply(
+    *,
+    inventory: o.Inventory,
+    limit: o.Limit = None,
+    user: o.User = None,
+    become: o.Become = False,
+    ask_become_pass: o.AskBecomePass = False,
+    connect_timeout: o.ConnectTimeout = None,
+    release: o.Release = None,
+    flag: o.Flag = None,
+    artifacts: o.Artifacts = None,
+    releases_file: o.ReleasesFile = None,
+    directory: o.Directory = None,
+    check: o.Check = False,
+    diff: o.Diff = False,
+    forks: o.Forks = None,
+    timeout: o.Timeout = None,
+    output: o.OutputFormat = o.Output.table,
+) -> None:
+    """Install gVisor on every host, or bring it to the wanted release and flags, and prove that it works."""
+    code = invocation.invoke(
+        "apply",
+        "install",
+        inventory,
+        wanted=_wanted(release, flag, artifacts, releases_file, directory),
+        options=_options(
+            limit=limit,
+            forks=forks,
+            user=user,
+            become=become,
+            ask_become_pass=ask_become_pass,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            check=check,
+            diff=diff,
+        ),
+        output=output,
+        # In check mode nothing was proved; what would be done is what there is to say.
+        row=summary.plan_row if check else summary.apply_row,
+        layout="plan" if check else None,
+    )
+    raise typer.Exit(code)
+
+
+def verify(
+    *,
+    inventory: o.Inventory,
+    limit: o.Limit = None,
+    user: o.User = None,
+    become: o.Become = False,
+    ask_become_pass: o.AskBecomePass = False,
+    connect_timeout: o.ConnectTimeout = None,
+    release: o.Release = None,
+    flag: o.Flag = None,
+    directory: o.Directory = None,
+    forks: o.Forks = None,
+    timeout: o.Timeout = None,
+    output: o.OutputFormat = o.Output.table,
+) -> None:
+    """Start a sandbox on every host through containerd and look at it. Changes nothing that stays."""
+    code = invocation.invoke(
+        "verify",
+        "verify",
+        inventory,
+        wanted=_wanted(release, flag, None, None, directory),
+        options=_options(
+            limit=limit,
+            forks=forks,
+            user=user,
+            become=become,
+            ask_become_pass=ask_become_pass,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+        ),
+        output=output,
+        row=summary.apply_row,
+    )
+    raise typer.Exit(code)
+
+
+def status(
+    *,
+    inventory: o.Inventory,
+    limit: o.Limit = None,
+    user: o.User = None,
+    become: o.Become = False,
+    ask_become_pass: o.AskBecomePass = False,
+    connect_timeout: o.ConnectTimeout = None,
+    release: o.Release = None,
+    flag: o.Flag = None,
+    directory: o.Directory = None,
+    forks: o.Forks = None,
+    timeout: o.Timeout = None,
+    output: o.OutputFormat = o.Output.table,
+) -> None:
+    """Say what is on every host, when it was proved, and how it differs from what is wanted."""
+    code = invocation.invoke(
+        "status",
+        "probe",
+        inventory,
+        wanted=_wanted(release, flag, None, None, directory),
+        options=_options(
+            limit=limit,
+            forks=forks,
+            user=user,
+            become=become,
+            ask_become_pass=ask_become_pass,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+        ),
+        output=output,
+        row=summary.status_row,
+    )
+    raise typer.Exit(code)
+
+
+def remove(
+    *,
+    inventory: o.Inventory,
+    limit: o.Limit = None,
+    user: o.User = None,
+    become: o.Become = False,
+    ask_become_pass: o.AskBecomePass = False,
+    connect_timeout: o.ConnectTimeout = None,
+    directory: o.Directory = None,
+    check: o.Check = False,
+    diff: o.Diff = False,
+    forks: o.Forks = None,
+    timeout: o.Timeout = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before removing.")] = False,
+    output: o.OutputFormat = o.Output.table,
+) -> None:
+    """Take gVisor away from every host and leave it as it was before. Refuses while pods still use it."""
+    if not (yes or check) and sys.stdin.isatty():
+        where = f"the hosts {limit} of {', '.join(inventory)}" if limit else f"all hosts of {', '.join(inventory)}"
+        typer.confirm(f"Remove gVisor from {where}?", abort=True, err=True)
+    code = invocation.invoke(
+        "remove",
+        "uninstall",
+        inventory,
+        wanted=_wanted(None, None, None, None, directory),
+        options=_options(
+            limit=limit,
+            forks=forks,
+            user=user,
+            become=become,
+            ask_become_pass=ask_become_pass,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            check=check,
+            diff=diff,
+        ),
+        output=output,
+        row=summary.remove_row,
+    )
+    raise typer.Exit(code)
+
+
+def inventory(
+    *,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", help="NAME, NAME:PORT, NAME=ADDRESS or NAME=ADDRESS:PORT. Repeatable.", metavar="HOST"),
+    ] = None,
+    nodes_file: Annotated[
+        Path | None,
+        typer.Option(help="File with one such host a line, or from kubectl get nodes -o json.", metavar="FILE"),
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Log in as this user.", metavar="NAME")] = None,
+    become: Annotated[bool, typer.Option("--become", help="Become root with sudo.")] = False,
+    output: Annotated[
+        o.Output, typer.Option("--output", "-o", help="Form of the inventory; table means yaml.")
+    ] = o.Output.yaml,
+) -> None:
+    """Write an inventory of hosts to standard output. Same hosts, same bytes."""
+    from orchestrator.errors import InvalidInputError  # noqa: PLC0415
+    from orchestrator.planning import inventory as planning  # noqa: PLC0415 - not needed to print help
+
+    with invocation.errors_as_documents("inventory", o.Output.table):
+        hosts = [planning.parse_host(text) for text in host or []]
+        if nodes_file is not None:
+            try:
+                hosts += planning.parse_nodes(nodes_file.read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidInputError(f"{nodes_file} cannot be read", why=str(error)) from error
+        built = planning.build(hosts, user=user, become=become)
+    render = planning.render_json if output is o.Output.json else planning.render_yaml
+    sys.stdout.write(render(built))
+
+
+def _wanted(
+    release: str | None,
+    flag: list[str] | None,
+    artifacts: Path | None,
+    releases_file: list[Path] | None,
+    directory: str | None,
+) -> Wanted:
+    return Wanted(
+        release=release,
+        flags=flag or (),
+        artifacts=artifacts,
+        releases_files=releases_file or (),
+        directory=directory,
+    )
+
+
+def _options(
+    *,
+    limit: str | None,
+    forks: int | None,
+    user: str | None,
+    become: bool,
+    ask_become_pass: bool,
+    connect_timeout: int | None,
+    timeout: float | None,
+    check: bool = False,
+    diff: bool = False,
+) -> Options:
+    from orchestrator.execution.runner import Options  # noqa: PLC0415 - not needed to print help
+
+    password = None
+    if ask_become_pass:
+        password = typer.prompt("sudo password", hide_input=True, err=True)
+    return Options(
+        limit=limit,
+        forks=forks,
+        check=check,
+        diff=diff,
+        user=user,
+        become=become or ask_become_pass,
+        become_password=password,
+        connect_timeout=connect_timeout,
+        timeout=timeout,
+    )

@@ -1,0 +1,148 @@
+"""``gvisor-nodes lab``: throw-away nodes by hand, in the words that users of kind and k3d know."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.errors import GvisorNodesError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.lab.program import Progress
+
+
+class Output(StrEnum):
+    """How a list is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+app = typer.Typer(no_args_is_help=True, help="Throw-away nodes: systemd, sshd and containerd in podman.")
+
+Name = Annotated[str, typer.Option("--name", help="Name of the lab.")]
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Print each step with the seconds since the start, and a spinner while it lasts where that is a terminal."""
+    import time  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False)
+    begin = time.monotonic()
+
+    def tell(line: str) -> None:
+        console.print(f"[dim]{time.monotonic() - begin:6.1f} s[/]  {line}", soft_wrap=True)
+        status.update(line)
+
+    with console.status("look at this machine") as status:
+        yield tell
+
+
+@app.command()
+def up(
+    name: Name = "lab",
+    nodes: Annotated[int, typer.Option(min=1, max=50, help="How many nodes at least.")] = 2,
+    release: Annotated[str | None, typer.Option(help="gVisor release that the inventory asks for.")] = None,
+    kind: Annotated[str, typer.Option(help="Kind of node.")] = "debian13",
+) -> None:
+    """Start the lab's nodes, or make sure that they run, and write their inventory."""
+    from orchestrator.lab import DEFAULT_RELEASE, Lab  # noqa: PLC0415
+
+    with _progress() as progress:
+        lab = Lab.up(name, nodes, release=release or DEFAULT_RELEASE, kind=kind, on_progress=progress)
+        progress(f"{len(lab.nodes)} nodes are ready: {', '.join(node.name for node in lab.nodes)}")
+    typer.echo(lab.inventory)
+
+
+
+@app.command()
+def down(
+    name: Name = "lab",
+    everything: Annotated[bool, typer.Option("--all", help="All labs of this user.")] = False,
+) -> None:
+    """Remove a lab: its containers with their volumes, its network, its keys and its inventory."""
+    from orchestrator.lab import lab as labs  # noqa: PLC0415
+
+    with _progress() as progress:
+        for each in labs.left_overs() if everything else [name]:
+            removed = labs.down(each, progress)
+            progress(f"the lab {each} is gone" if removed else f"there was no lab {each}")
+
+
+@app.command(name="list")
+def list_(
+    output: Annotated[Output, typer.Option("--output", "-o", help="How to print it.")] = Output.TABLE,
+) -> None:
+    """Show the nodes of all labs."""
+    from orchestrator.lab.lab import Lab  # noqa: PLC0415
+
+    rows = [row for name in Lab.names() for row in Lab.describe(name)]
+    if output is Output.JSON:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("lab", "node", "state", "ssh port", "kind", "inventory", box=None)
+    for row in rows:
+        table.add_row(*(str(row[key] or "-") for key in ("lab", "node", "state", "port", "kind", "inventory")))
+    if rows:
+        Console().print(table)
+    else:
+        typer.echo("there is no lab; make one: gvisor-nodes lab up", err=True)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def ssh(
+    node: Annotated[str, typer.Argument(help="Name or number of the node.")],
+    command: Annotated[list[str] | None, typer.Argument(help="Command; without it a shell.")] = None,
+    name: Name = "lab",
+    user: Annotated[str, typer.Option(help="root, admin (sudo without password) or operator (with).")] = "root",
+) -> None:
+    """Log in to a node, or run a command on it."""
+    from orchestrator.lab.lab import Lab  # noqa: PLC0415
+
+    found = Lab.load(name).node(node)
+    argv = [*found.ssh_arguments(user), *(command or [])]
+    os.execvp(argv[0], argv)  # noqa: S606 -- ssh takes the terminal over
+
+
+@app.command()
+def build(
+    release: Annotated[list[str] | None, typer.Option(help="gVisor release; may be given several times.")] = None,
+    kind: Annotated[str, typer.Option(help="Kind of node.")] = "debian13",
+) -> None:
+    """Build the node image and gVisor releases into the cache, without starting anything."""
+    from orchestrator.lab import DEFAULT_RELEASE  # noqa: PLC0415
+    from orchestrator.lab.lab import build as build_lab  # noqa: PLC0415
+
+    with _progress() as progress:
+        for line in build_lab(release or [DEFAULT_RELEASE], kind, progress):
+            typer.echo(line)
+
+
+@app.command()
+def clean() -> None:
+    """Remove all labs, the node images and what was built for them, and nothing else."""
+    from orchestrator.lab import lab as labs  # noqa: PLC0415
+
+    with _progress() as progress:
+        labs.clean(progress)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except GvisorNodesError as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(error.exit_code) from error

@@ -1,0 +1,111 @@
+"""What each command says about a host, as plain data: the rows of its table and the objects of its document. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.execution.results import HostResult, RunResult
+
+
+def apply_row(host: HostResult) -> dict[str, Any]:
+    """Return what ``apply`` and ``verify`` say: containerd, release, restarts and proof from the node's own report."""
+    report = host.data.get("report") or {}
+    state = (host.data.get("probe") or {}).get("state") or {}
+    return {
+        "host": host.host,
+        "outcome": host.outcome,
+        "containerd": report.get("containerd") or (state.get("containerd") or {}).get("version") or None,
+        "release": report.get("release"),
+        "restarts": report.get("restarts"),
+        "proof": report.get("proof"),
+        "seconds": round(host.seconds, 1),
+        "changes": report.get("changes") or [],
+    }
+
+
+def plan_row(host: HostResult) -> dict[str, Any]:
+    """Return what ``plan`` says: whether anything is needed, what and why, what forbids it, and whether it restarts."""
+    plan = (host.data.get("probe") or {}).get("plan") or {}
+    return {
+        "host": host.host,
+        "outcome": host.outcome,
+        "needed": plan.get("needed"),
+        "restart": plan.get("restart"),
+        "changes": plan.get("changes") or [],
+        "refusals": plan.get("refusals") or [],
+    }
+
+
+def remove_row(host: HostResult) -> dict[str, Any]:
+    """Return what ``remove`` says."""
+    report = host.data.get("report") or {}
+    return {
+        "host": host.host,
+        "outcome": host.outcome,
+        "removed": report.get("removed"),
+        "restarts": report.get("restarts"),
+        "seconds": round(host.seconds, 1),
+    }
+
+
+def status_row(host: HostResult) -> dict[str, Any]:
+    """Return what ``status`` says: what is on the node, when it was proved, and what differs from what is wanted."""
+    probe = host.data.get("probe") or {}
+    state, plan = probe.get("state") or {}, probe.get("plan") or {}
+    tree = state.get("tree") or {}
+    number = tree.get("current")
+    generation = (tree.get("generations") or {}).get(str(number)) or {}
+    sealed = (state.get("journal") or {}).get("sealed") or {}
+    return {
+        "host": host.host,
+        "outcome": host.outcome,
+        "installed": bool(number) if state else None,
+        "containerd": (state.get("containerd") or {}).get("version") or None,
+        "release": generation.get("release"),
+        "flags": (generation.get("flags") or "").split(),
+        "generation": number,
+        "proved": _time(sealed.get("at")),
+        "drift": [f"{change.get('what')}: {change.get('why')}" for change in plan.get("changes") or []],
+    }
+
+
+def _time(seconds: Any) -> str | None:
+    if not isinstance(seconds, int | float):
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def document(command: str, result: RunResult, rows: list[dict[str, Any]], exit_code: int) -> dict[str, Any]:
+    """Return the whole document of a run: one object a host, with its steps."""
+    return {
+        "command": command,
+        "exit_code": exit_code,
+        "interrupted": result.interrupted,
+        "seconds": round(result.seconds, 1),
+        "warnings": list(result.warnings),
+        "hosts": [{**row, "steps": _steps(result.hosts[row["host"]])} for row in rows],
+    }
+
+
+def _steps(host: HostResult) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": step.step,
+            "status": step.status,
+            "message": step.message,
+            "cause": step.cause,
+            "remedy": step.remedy,
+            "seconds": round(step.seconds, 2),
+            **({"diff": step.diff} if step.diff else {}),
+        }
+        for step in host.steps
+    ]
+
+
+def error_document(command: str, fields: Mapping[str, str], exit_code: int) -> dict[str, Any]:
+    """Return the document of a command that could not run at all."""
+    return {"command": command, "exit_code": exit_code, "error": dict(fields)}

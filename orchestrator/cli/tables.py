@@ -1,0 +1,132 @@
+"""Rows as tables for people, and below them every host that did not succeed: step, what, why, what to do."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.execution.results import BAD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from orchestrator.execution.results import HostResult, RunResult
+
+type Row = dict[str, Any]
+
+_COLOURS = {
+    "ok": "green",
+    "changed": "yellow",
+    "failed": "bold red",
+    "refused": "red",
+    "invalid": "red",
+    "unreachable": "bold red",
+}
+_PLAIN_WIDTH = 200  # in a file or a pipe nothing is wrapped for a terminal that is not there
+
+
+def console() -> Console:
+    """Return the console for results: standard output, without colour and wrapping where that is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+
+
+def show(out: Console, command: str, rows: list[Row]) -> None:
+    """Print the table of ``command`` (``plan``, ``apply``, ``verify``, ``status`` or ``remove``)."""
+    columns, cells = _LAYOUTS[command]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "HOST")
+    for row in rows:
+        for line in cells(row):
+            table.add_row(*line)
+    out.print(table)
+
+
+def _outcome(row: Row) -> Text:
+    return Text(str(row["outcome"]), style=_COLOURS.get(str(row["outcome"]), ""))
+
+
+def _cell(value: object) -> Text:
+    if value is None or value == "":
+        return Text("-", style="dim")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    return Text(str(value))
+
+
+def _apply(row: Row) -> Iterable[list[Text]]:
+    fields = ("host", "containerd", "release", "restarts", "proof", "seconds")
+    yield [*(_cell(row[name]) for name in fields), _outcome(row)]
+
+
+def _remove(row: Row) -> Iterable[list[Text]]:
+    yield [*(_cell(row[name]) for name in ("host", "removed", "restarts", "seconds")), _outcome(row)]
+
+
+def _plan(row: Row) -> Iterable[list[Text]]:
+    if row["needed"] is None:
+        yield [_cell(row["host"]), _outcome(row), _cell(None), _cell(None)]
+        return
+    lines = [
+        *([Text("refused", style="red"), _cell(one.get("what")), _cell(one.get("why"))] for one in row["refusals"]),
+        *([_cell(row["restart"]), _cell(one.get("what")), _cell(one.get("why"))] for one in row["changes"]),
+    ] or [[_cell(row["restart"]), Text("nothing", style="green"), Text("everything is as wanted")]]
+    for index, (restart, what, why) in enumerate(lines):
+        yield [_cell(row["host"]) if index == 0 else Text(), restart if index == 0 else Text(), what, why]
+
+
+def _status(row: Row) -> Iterable[list[Text]]:
+    if row["installed"] is None:
+        yield [_cell(row["host"]), *[_cell(None)] * 5, _outcome(row)]
+        return
+    if not row["installed"]:
+        drift = Text("not installed", style="yellow")
+    elif row["drift"]:
+        drift = Text("\n".join(row["drift"]), style="yellow")
+    else:
+        drift = Text("none", style="green")
+    values = (row["containerd"], row["release"], " ".join(row["flags"]), row["generation"], row["proved"])
+    yield [_cell(row["host"]), *map(_cell, values), drift]
+
+
+_PROVED = ("HOST", "CONTAINERD", "GVISOR", "RESTARTS", "PROOF", "SECONDS", "RESULT")
+_LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Row], Iterable[list[Text]]]]] = {
+    "apply": (_PROVED, _apply),
+    "verify": (_PROVED, _apply),
+    "plan": (("HOST", "RESTART", "WHAT", "WHY"), _plan),
+    "status": (("HOST", "CONTAINERD", "GVISOR", "FLAGS", "GENERATION", "PROVED", "DRIFT"), _status),
+    "remove": (("HOST", "REMOVED", "RESTARTS", "SECONDS", "RESULT"), _remove),
+}
+
+
+def show_diffs(out: Console, result: RunResult) -> None:
+    """Print what changes in files, host by host."""
+    for host in result.hosts.values():
+        for step in host.steps:
+            if step.diff:
+                out.print(Text(f"\n{host.host} {step.step}", style="bold"))
+                for line in step.diff.splitlines():
+                    style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+                    out.print(Text(line, style=style), soft_wrap=True)
+
+
+def show_failures(out: Console, hosts: Iterable[HostResult]) -> None:
+    """Print every host that did not succeed, with each step that went wrong (undoing a change may fail as well)."""
+    for host in hosts:
+        if host.succeeded:
+            continue
+        told: set[str] = set()
+        for step in host.steps:
+            if step.status in BAD and step.message not in told:
+                told.add(step.message)
+                out.print(Text.assemble("\n", (f"{host.host} [{step.step}] {step.status}", "bold red")), soft_wrap=True)
+                for label, text in (("what", step.message), ("why", step.cause), ("to do", step.remedy)):
+                    if text:
+                        indented = text.strip().replace("\n", "\n" + " " * 9)
+                        out.print(Text.assemble((f"  {label:<7}", "dim"), indented), soft_wrap=True)
+        if not told:
+            out.print(Text(f"\n{host.host} {host.outcome}", style="bold red"))

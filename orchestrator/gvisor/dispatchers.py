@@ -1,0 +1,195 @@
+"""The two shell scripts that give every pod the release and the flags it started with, for life.
+
+containerd calls the shim dispatcher (the handler's ``runtime_type``), the shim calls the runsc dispatcher (the
+``binary_name`` of its options file). Both exec the binary of one *generation*, a release plus its flags. The first
+shim of a pod writes the number of the generation into its bundle; everything that happens in that bundle, and the
+pod's later containers, follow that record, whatever ``current`` says by then. Without this a container that kubelet
+restarts would get a new shim and a new runsc against the old sandbox.
+
+Layout that the scripts expect under their directory::
+
+    current                            a regular file: the number of a generation and a newline
+    generations/<n>/release            symbolic link to ../../releases/<release>
+    generations/<n>/flags              one --name=value a line, each line ended by a newline; may be empty
+    releases/<release>/{runsc,containerd-shim-runsc-v1,gvisor-bin/…}
+
+Rules of the scripts: POSIX sh as dash and busybox have it; standard input is never touched (containerd 2.x sends
+bootstrap parameters there); nothing is evaluated; of ``config.json``, which a pod's author has a hand in, nothing but
+an id of exactly 64 hex digits reaches a path. What they cannot do they say on standard error and exit 128, the
+code that runsc itself uses for its own failures; nothing is guessed, because a wrong release harms the pod.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from orchestrator.errors import InvalidInputError
+
+RECORD_NAME: Final = ".gvisor-nodes-generation"
+FAILURE_CODE: Final = 128
+
+_DIRECTORY = re.compile(r"(/[A-Za-z0-9._-]+)+")
+
+_HEAD: Final = r"""#!/bin/sh
+# Written by gvisor-nodes; do not edit. @PURPOSE@
+set -uf
+directory='@DIRECTORY@'
+record=@RECORD@
+repair='; to do: run gvisor-nodes apply for this node'
+
+fail() {
+  printf 'gvisor-nodes: %s\n' "$1" >&2
+  exit @FAILURE@
+}
+
+# Sets $generation from a file that holds a number and a newline. A line without its end is half a file.
+read_generation() {
+  generation=
+  { IFS= read -r generation <"$1"; } 2>/dev/null ||
+    fail "cannot read a generation from $1$repair"
+  case $generation in
+    '' | 0* | *[!0-9]*) fail "$1 does not hold the number of a generation$repair" ;;
+  esac
+}
+
+# Sets $binary to a program of $generation, which was read from $1.
+find_binary() {
+  binary=$directory/generations/$generation/release/$2
+  [ -d "$directory/generations/$generation" ] ||
+    fail "generation $generation, named by $1, is not in $directory/generations; to do: restart the pod"
+  [ -f "$binary" ] && [ -x "$binary" ] ||
+    fail "generation $generation, named by $1, has no executable $2$repair"
+}
+"""
+
+_SHIM: Final = r"""
+# Sets $sandbox to the id of the sandbox that config.json names, or to nothing. A quote inside a JSON string is always
+# escaped and a string holds no raw newline, so the pattern matches a key of an object only. An id that is named twice
+# is not believed.
+read_sandbox() {
+  key='"io\.kubernetes\.cri\.sandbox-id"[[:space:]]*:[[:space:]]*"\([0-9a-f]\{64\}\)"'
+  mark='\
+@\1\
+'
+  sandbox=$(
+    LC_ALL=C sed -e "s/^[[:space:]]*$key/$mark/" -e "s/[{,][[:space:]]*$key/$mark/g" config.json </dev/null |
+      LC_ALL=C sed -n 's/^@\([0-9a-f]\{64\}\)$/\1/p'
+  )
+  case $sandbox in
+    *[!0-9a-f]*) sandbox= ;;
+  esac
+}
+
+# Temporary file and rename: whoever sees the record sees all of it.
+write_record() {
+  temporary=$record.$$
+  if { printf '%s\n' "$generation" >"$temporary"; } 2>/dev/null && mv -f "$temporary" "$record"; then
+    return
+  fi
+  rm -f "$temporary"
+  fail "cannot write $record in the bundle"
+}
+
+source=$directory/current
+if [ -f "$record" ]; then
+  source=$record
+  read_generation "$source"
+elif [ -f config.json ]; then
+  read_sandbox
+  if [ -n "$sandbox" ] && [ -f "../$sandbox/$record" ]; then
+    source=../$sandbox/$record
+  fi
+  read_generation "$source"
+  find_binary "$source" containerd-shim-runsc-v1
+  write_record
+else
+  read_generation "$source"
+fi
+find_binary "$source" containerd-shim-runsc-v1
+exec "$binary" "$@"
+"""
+
+_RUNSC: Final = r"""
+# Sets $name to the name of the bundle, which is containerd's id of the container; to nothing where there is no bundle
+# or its name is none that containerd gives, and %ID% is then left to runsc itself.
+read_name() {
+  name=
+  [ -f config.json ] || return 0
+  name=$(pwd -P && printf x)
+  name=${name%?x}
+  name=${name##*/}
+  case $name in
+    [!A-Za-z0-9]* | *[!A-Za-z0-9._-]*) name= ;;
+  esac
+}
+
+source=$directory/current
+[ -f "$record" ] && source=$record
+read_generation "$source"
+find_binary "$source" runsc
+flags=$directory/generations/$generation/flags
+[ -f "$flags" ] && [ -r "$flags" ] ||
+  fail "generation $generation, named by $source, has no flags file$repair"
+read_name
+
+# The flags are put behind the arguments, then the arguments are taken round: no word is ever split or expanded.
+count=$#
+while IFS= read -r flag; do
+  case $flag in
+    --[a-zA-Z]*=*) ;;
+    *) fail "$flags holds a line that is no flag: $flag" ;;
+  esac
+  while [ -n "$name" ]; do
+    case $flag in
+      *%ID%*) flag=${flag%%"%ID%"*}$name${flag#*"%ID%"} ;;
+      *) break ;;
+    esac
+  done
+  set -- "$@" "$flag"
+  flag=
+done <"$flags"
+[ -z "$flag" ] || fail "$flags ends in the middle of a line: $flag"
+while [ "$count" -gt 0 ]; do
+  argument=$1
+  shift
+  set -- "$@" "$argument"
+  count=$((count - 1))
+done
+exec "$binary" "$@"
+"""
+
+
+def render_shim(directory: str) -> bytes:
+    """The script to put at ``<directory>/containerd-shim-runsc-v1``.
+
+    Raises:
+        InvalidInputError: the directory is no plain absolute path.
+    """
+    return _render(_HEAD + _SHIM, directory, "containerd calls it; it execs the shim of the pod's generation.")
+
+
+def render_runsc(directory: str) -> bytes:
+    """The script to put at ``<directory>/runsc``.
+
+    Raises:
+        InvalidInputError: the directory is no plain absolute path.
+    """
+    purpose = "The shim calls it; it execs the runsc of the pod's generation, with that generation's flags."
+    return _render(_HEAD + _RUNSC, directory, purpose)
+
+
+def _render(template: str, directory: str, purpose: str) -> bytes:
+    if not _DIRECTORY.fullmatch(directory) or {".", ".."} & set(directory.split("/")):
+        raise InvalidInputError(
+            f"{directory!r} cannot hold the dispatchers",
+            why="the path is written into shell scripts: absolute, of letters, digits and . _ - only, without . or ..",
+            remedy="set runsc_directory to a plain path such as /opt/gvisor-nodes; nothing was changed",
+        )
+    text = (
+        template.replace("@PURPOSE@", purpose)
+        .replace("@RECORD@", RECORD_NAME)
+        .replace("@FAILURE@", str(FAILURE_CODE))
+        .replace("@DIRECTORY@", directory)
+    )
+    return text.encode()

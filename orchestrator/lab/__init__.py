@@ -1,0 +1,15 @@
+"""Throw-away nodes of real parts, for the demo, the tests and whoever wants to try something.
+
+A lab is a set of nodes; a node is a container in which systemd is process 1 and runs sshd and containerd, made by
+podman (or docker) from an image that debootstrap built on this machine. Nothing in the product imports this package
+except the ``gvisor-nodes lab`` commands.
+
+The next step is in :mod:`orchestrator.lab.lab` (the life of a lab), from there in :mod:`orchestrator.lab.image` and
+:mod:`orchestrator.lab.artifacts` (what is built once), :mod:`orchestrator.lab.engine` (podman or docker) and
+:mod:`orchestrator.lab.node` (one running node).
+"""
+
+from orchestrator.lab.lab import DEFAULT_RELEASE, Lab
+from orchestrator.lab.node import LabNode
+
+__all__ = ["DEFAULT_RELEASE", "Lab", "LabNode"]

@@ -1,0 +1,65 @@
+"""What this machine's kernel lets the lab do, asked from the kernel rather than guessed from names of places.
+
+Containers and some virtual machines take capabilities from root. One matters to nodes: without CAP_SYS_RESOURCE nobody
+may lower an ``oom_score_adj``, which containerd, and gVisor's shim, do for every pod and fail for every pod.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import RefusedError
+
+CAP_SYS_RESOURCE = 24  # linux/capability.h
+CAP_SYS_ADMIN = 21  # linux/capability.h
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The answers of one look at this machine."""
+
+    effective: int
+    """The bit set ``CapEff`` of this process."""
+    cgroup_version: int
+    """2 for the unified hierarchy, 1 for everything else (hybrid included)."""
+    overlay: bool
+    """Whether the kernel can mount overlay now (containerd's snapshots)."""
+
+    @property
+    def lowers_oom_score(self) -> bool:
+        """Whether a process here may lower an ``oom_score_adj``."""
+        return bool(self.effective >> CAP_SYS_RESOURCE & 1)
+
+    @property
+    def runs_privileged(self) -> bool:
+        """Whether a privileged container started by this user can mount things."""
+        return bool(self.effective >> CAP_SYS_ADMIN & 1)
+
+
+def probe(root: Path = Path("/")) -> Capabilities:
+    """Look at the kernel through ``root``/proc and ``root``/sys."""
+    status = (root / "proc/self/status").read_text(encoding="ascii", errors="replace")
+    effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
+    filesystems = (root / "proc/filesystems").read_text(encoding="ascii").split()
+    return Capabilities(
+        effective=effective,
+        cgroup_version=2 if (root / "sys/fs/cgroup/cgroup.controllers").exists() else 1,
+        overlay="overlay" in filesystems,
+    )
+
+
+def require_privileges(capabilities: Capabilities) -> None:
+    """Refuse to start what cannot end well.
+
+    Raises:
+        RefusedError: not root, or root without CAP_SYS_ADMIN: nodes are privileged containers, and debootstrap makes
+            device files and changes its root.
+    """
+    if os.geteuid() != 0 or not capabilities.runs_privileged:
+        raise RefusedError(
+            "A lab needs root",
+            why="its nodes are privileged containers that mount file systems, and debootstrap changes its root",
+            remedy="run the same command with sudo -E, or in a virtual machine as root",
+        )

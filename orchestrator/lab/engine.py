@@ -1,0 +1,250 @@
+"""The container engine behind a lab: podman, or docker where there is no podman. One face, two sets of options.
+
+Why the options are what they are (each was found by a node that did not work without it):
+
+- podman gets ``--runtime runc``: crun fails on hybrid cgroups. Its ``--systemd=always`` breaks runc's pod containers on
+  cgroup v1 (and hides it, because gVisor's work), so systemd is started as if it were any program, with a private
+  cgroup namespace.
+- containerd's state is a volume: overlay does not work on overlay.
+- podman reads a ``containers.conf`` of the lab's own instead of the user's: the limits that it sets by default need a
+  capability that may be missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import GvisorNodesError, MissingComponentError
+from orchestrator.lab.paths import cache_directory
+from orchestrator.lab.program import PACKAGES, call
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+VARIABLE = "GVISOR_NODES_LAB_ENGINE"
+LABEL = "gvisor-nodes.lab"
+IMAGE_LABEL = "gvisor-nodes.lab-image"
+SSH_PORT = "22/tcp"
+
+_CONTAINERS_CONF = """\
+# Written by gvisor-nodes; used by its lab only, through CONTAINERS_CONF.
+[containers]
+default_ulimits = ["nofile=16384:16384", "nproc=30000:30000"]
+
+[network]
+network_backend = "netavark"
+"""
+
+_COMMON_RUN_OPTIONS = (
+    "--privileged",
+    "--cgroupns=private",
+    "--tmpfs=/run",
+    "--tmpfs=/run/lock",
+    "--tmpfs=/tmp:exec",
+    "--env=container=podman",  # systemd then knows that it is in a container
+    "--stop-signal=37",  # SIGRTMIN+3: systemd ends in order
+    "--volume=/var/lib/containerd",
+    "--publish=127.0.0.1::22",  # the engine picks a free port
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a lab as the engine sees it."""
+
+    name: str
+    running: bool
+    ssh_port: int | None
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A container engine; every method raises :class:`GvisorNodesError` with the engine's own words."""
+
+    name: str
+    run_options: tuple[str, ...]
+    remove_options: tuple[str, ...]
+    network_options: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def call(
+        self,
+        *arguments: str,
+        what: str,
+        stdin: str | None = None,
+        timeout: float | None = None,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the engine's client with ``arguments``."""
+        return call(
+            [self.name, *arguments],
+            what=what,
+            stdin=stdin,
+            environment=self.environment,
+            timeout=timeout,
+            check=check,
+        )
+
+    def has_image(self, tag: str) -> bool:
+        """Tell whether the image is there."""
+        return self.call("image", "inspect", tag, what=f"Looking for {tag}", check=False).returncode == 0
+
+    def import_directory(self, directory: Path, tag: str, labels: dict[str, str]) -> None:
+        """Make the tree ``directory`` the image ``tag`` in which systemd is process 1."""
+        changes = ['CMD ["/sbin/init"]', "STOPSIGNAL SIGRTMIN+3", *(f"LABEL {k}={v}" for k, v in labels.items())]
+        options = [word for change in changes for word in ("--change", change)]
+        with subprocess.Popen(
+            ["tar", "--numeric-owner", "--xattrs", "--sort=name", "-C", str(directory), "-c", "."],
+            stdout=subprocess.PIPE,
+        ) as archive:
+            done = subprocess.run(
+                [self.name, "import", *options, "-", tag],
+                stdin=archive.stdout,
+                env={**os.environ, **self.environment},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode != 0 or archive.returncode != 0:
+            raise GvisorNodesError(
+                f"{self.name} did not take the image {tag}",
+                why=done.stderr.strip() or f"tar exited with {archive.returncode}",
+                remedy=f"is there space? {self.name} system df",
+            )
+
+    def images(self) -> list[str]:
+        """Return the ids of all node images that a lab made."""
+        done = self.call(
+            "images", "--filter", f"label={IMAGE_LABEL}", "--format", "{{.ID}}", what="Listing images failed"
+        )
+        return sorted(set(done.stdout.split()))
+
+    def remove_image(self, identity: str) -> None:
+        """Remove one image with its tags."""
+        self.call("image", "rm", "-f", identity, what=f"The image {identity} was not removed")
+
+    def containers(self, lab: str | None = None) -> list[Container]:
+        """Return the containers of the lab, or of all labs, by name."""
+        label = LABEL if lab is None else f"{LABEL}={lab}"
+        listed = self.call(
+            "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}", what="Listing containers failed"
+        )
+        names = sorted(listed.stdout.split())
+        if not names:
+            return []
+        # One may go between the two calls; the engine then says so and still tells of the others.
+        inspected = self.call("container", "inspect", *names, what="Looking at containers failed", check=False)
+        return [_container(found) for found in json.loads(inspected.stdout or "[]")]
+
+    def start_node(self, name: str, image: str, *, network: str, labels: dict[str, str]) -> None:
+        """Start a new container that is a node."""
+        self.call(
+            "run",
+            "--detach",
+            f"--name={name}",
+            f"--hostname={name}",
+            f"--network={network}",
+            *(f"--label={key}={value}" for key, value in labels.items()),
+            *self.run_options,
+            image,
+            "/sbin/init",
+            what=f"The node {name} did not start",
+            timeout=120,
+        )
+
+    def start_again(self, name: str) -> None:
+        """Start a container that was stopped."""
+        self.call("start", name, what=f"The node {name} did not start again", timeout=120)
+
+    def execute_arguments(self, name: str, argv: Sequence[str]) -> list[str]:
+        """Return the command that runs ``argv`` on the node with our standard input."""
+        return [self.name, "exec", "-i", name, *argv]
+
+    def remove_containers(self, names: Sequence[str]) -> None:
+        """Kill and remove containers with their volumes; those that are gone are no error."""
+        if names:
+            self.call("rm", *self.remove_options, *names, what="A container was not removed", timeout=120)
+
+    def add_network(self, name: str, labels: dict[str, str]) -> None:
+        """Make the network unless it is there."""
+        if self.call("network", "inspect", name, what="Looking for a network", check=False).returncode == 0:
+            return
+        options = [f"--label={key}={value}" for key, value in labels.items()]
+        self.call("network", "create", *self.network_options, *options, name, what=f"No network {name}")
+
+    def networks(self, lab: str | None = None) -> list[str]:
+        """Return the names of the networks of the lab, or of all labs."""
+        label = LABEL if lab is None else f"{LABEL}={lab}"
+        listed = self.call(
+            "network", "ls", "--filter", f"label={label}", "--format", "{{.Name}}", what="Listing networks failed"
+        )
+        return sorted(listed.stdout.split())
+
+    def remove_network(self, name: str) -> None:
+        """Remove the network."""
+        self.call("network", "rm", name, what=f"The network {name} was not removed")
+
+
+def _container(found: dict[str, Any]) -> Container:
+    bindings = (found.get("NetworkSettings", {}).get("Ports") or {}).get(SSH_PORT) or []
+    return Container(
+        name=found["Name"].lstrip("/"),
+        running=found["State"]["Status"] == "running",
+        ssh_port=int(bindings[0]["HostPort"]) if bindings else None,
+        labels=found["Config"].get("Labels") or {},
+    )
+
+
+def podman() -> Engine:
+    """Return podman, with a configuration file of the lab's own written to the cache."""
+    configuration = cache_directory() / "containers.conf"
+    if not configuration.exists() or configuration.read_text(encoding="utf-8") != _CONTAINERS_CONF:
+        configuration.parent.mkdir(parents=True, exist_ok=True)
+        draft = configuration.with_suffix(f".{os.getpid()}")
+        draft.write_text(_CONTAINERS_CONF, encoding="utf-8")
+        draft.replace(configuration)
+    return Engine(
+        name="podman",
+        run_options=("--runtime=runc", "--systemd=false", *_COMMON_RUN_OPTIONS),
+        remove_options=("--force", "--time=1", "--volumes", "--ignore"),
+        network_options=("--disable-dns",),
+        environment={"CONTAINERS_CONF": str(configuration)},
+    )
+
+
+def docker() -> Engine:
+    """Return docker; its daemon has its own configuration and runs runc by itself."""
+    return Engine(
+        name="docker",
+        run_options=_COMMON_RUN_OPTIONS,
+        remove_options=("--force", "--volumes"),
+        network_options=(),
+    )
+
+
+def find_engine() -> Engine:
+    """Return the engine that the environment asks for, else podman, else a docker whose daemon answers.
+
+    Raises:
+        MissingComponentError: there is neither; the remedy is the command that installs podman.
+    """
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted in {"", "podman"} and shutil.which("podman"):
+        return podman()
+    if wanted in {"", "docker"} and shutil.which("docker"):
+        engine = docker()
+        answer = engine.call("version", "--format", "{{.Server.Version}}", what="docker", check=False)
+        if answer.returncode == 0:
+            return engine
+    raise MissingComponentError(
+        "A lab needs podman, or docker with a running daemon",
+        why=f"{wanted or 'podman'} was not found" + ("" if wanted else ", and no docker daemon answers"),
+        remedy=f"apt-get install --no-install-recommends {PACKAGES['podman']}",
+    )

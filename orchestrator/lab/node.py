@@ -1,0 +1,145 @@
+"""One running node: how to run something on it, and how to know that it is ready."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import GvisorNodesError
+from orchestrator.lab.kinds import PAUSE_UNIT
+from orchestrator.lab.program import call
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from orchestrator.lab.engine import Engine
+
+_UNITS = ("ssh.service", "containerd.service", PAUSE_UNIT)
+_SOCKET = "/run/containerd/containerd.sock"
+
+# Runs on the node: 0 as soon as everything is up, 1 with the reason. systemd's own wait does the waiting; the two
+# loops are for the moments before systemd listens.
+_WAIT = f"""\
+until [ -S /run/systemd/private ]; do sleep 0.05; done
+state=$(systemctl is-system-running --wait)
+for unit in {" ".join(_UNITS)}; do
+  systemctl is-active --quiet $unit || {{ echo "systemd is $state, $unit is $(systemctl is-active $unit)"; exit 1; }}
+done
+case $state in running|degraded) ;; *) echo "systemd is $state"; exit 1 ;; esac
+[ -S {_SOCKET} ] || {{ echo "there is no {_SOCKET}"; exit 1; }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LabNode:
+    """A node of a lab.
+
+    ``name`` is at once the container's name, the node's host name and its name in the inventory; ``port`` is where
+    its sshd listens on 127.0.0.1.
+    """
+
+    name: str
+    port: int
+    engine: Engine = field(repr=False)
+    identity: Path = field(repr=False)
+    """The lab's private ssh key."""
+    known_hosts: Path = field(repr=False)
+
+    def run(
+        self, command: str, *, check: bool = True, stdin: str | None = None, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a shell line on the node as root, not through ssh.
+
+        Raises:
+            GvisorNodesError: it exited with another code than 0 (unless ``check`` is false), or ran into ``timeout``
+                seconds.
+        """
+        return call(
+            self.engine.execute_arguments(self.name, ["sh", "-c", command]),
+            what=f"A command failed on {self.name}: {command.splitlines()[0][:80]}",
+            stdin=stdin,
+            environment=self.engine.environment,
+            timeout=timeout,
+            check=check,
+        )
+
+    def read(self, path: str) -> str:
+        """Return the text of a file of the node."""
+        return self.run(f"cat -- {shlex.quote(path)}").stdout
+
+    def write(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        """Write a file of the node in place, as root."""
+        quoted = shlex.quote(path)
+        self.run(f"cat > {quoted} && chmod {mode:o} {quoted}", stdin=text)
+
+    def ssh_arguments(self, user: str = "root") -> list[str]:
+        """Return the ssh command for this node, without what is to be run there."""
+        return ["ssh", "-F", "none", "-i", str(self.identity), *self.ssh_options(), "-p", str(self.port), *_to(user)]
+
+    def ssh_options(self) -> list[str]:
+        """Return the options that let ssh trust this lab's host keys and nothing else."""
+        return [
+            "-o",
+            f"UserKnownHostsFile={self.known_hosts}",
+            "-o",
+            "GlobalKnownHostsFile=/dev/null",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+        ]
+
+    def ssh(
+        self, command: Sequence[str], *, user: str = "root", timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the node through ssh, as a user would; a failure is returned, not raised."""
+        return call(
+            [*self.ssh_arguments(user), *command], what=f"ssh to {self.name} failed", timeout=timeout, check=False
+        )
+
+    def host_key(self) -> str:
+        """Return the node's public host key, read from its file and not from the network."""
+        return " ".join(self.read("/etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
+
+    def wait_until_ready(self, timeout: float) -> None:
+        """Return when systemd is up, containerd's socket is there, the pause image is in, and sshd answers.
+
+        Raises:
+            GvisorNodesError: not within ``timeout`` seconds; with what the node's journal said last.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            done = self.run(_WAIT, check=False, timeout=timeout)
+        except GvisorNodesError as error:
+            raise self._not_ready(error.why) from error
+        if done.returncode != 0:
+            raise self._not_ready(done.stdout.strip() or done.stderr.strip())
+        while not self._sshd_answers():
+            if time.monotonic() > deadline:
+                raise self._not_ready(f"nothing that speaks ssh answers on 127.0.0.1:{self.port}")
+            time.sleep(0.05)  # a connection that is refused cannot be waited for
+
+    def _sshd_answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def _not_ready(self, why: str) -> GvisorNodesError:
+        journal = self.run("journalctl --no-pager --priority=warning --lines=15", check=False, timeout=20)
+        return GvisorNodesError(
+            f"The node {self.name} did not become ready",
+            why=f"{why}\n{journal.stdout.strip()}",
+            remedy=f"{self.engine.name} exec -it {self.name} journalctl -b, or gvisor-nodes lab down and up again",
+            host=self.name,
+        )
+
+
+def _to(user: str) -> list[str]:
+    return ["-o", "BatchMode=yes", f"{user}@127.0.0.1"]

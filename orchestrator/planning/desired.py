@@ -1,0 +1,246 @@
+"""The desired state of a node: a pure value with a fingerprint, made from the variables of a playbook or an object.
+
+What comes in is not trusted: it is looked at as raw text, before any template engine sees it. What leaves is complete,
+normalised and ordered, so equal wishes have equal fingerprints. The next step is :mod:`orchestrator.planning.plan`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import InvalidInputError
+from orchestrator.gvisor import dispatchers
+from orchestrator.gvisor.flags import parse_flags, render
+
+SCHEMA = 1
+"""Part of every fingerprint: raised when the same wish leads to other files on a node."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "node_host_root": "/",
+    "node_state_directory": "/var/lib/gvisor-nodes",
+    "node_lock_timeout": 300,
+    "node_lock_ttl": 180,
+    "runsc_release": "",
+    "runsc_flags": {},
+    "runsc_directory": "/opt/gvisor-nodes",
+    "runsc_artifacts_directory": "",
+    "runsc_releases_files": [],
+    "runsc_offline": False,
+    "containerd_handler": "runsc",
+    "containerd_service": "containerd",
+    "containerd_rollback_seconds": 180,
+    "containerd_restart_timeout": 60,
+    "debug_logs_directory": "/var/log/runsc",
+    "debug_logs_mode": "0755",
+    "proof_timeout": 60,
+}
+"""Every variable a playbook knows, with its default; the roles' ``defaults/main.yml`` say the same (a test compares)."""
+
+_PATH = re.compile(r"/[A-Za-z0-9._+@/-]*")
+_HANDLER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_RELEASE = re.compile(r"\d{8}\.\d+")
+_SERVICE = re.compile(r"[A-Za-z0-9:_.@-]+")
+_MODE = re.compile(r"0?[0-7]{3}")
+_TEMPLATE = ("{{", "{%", "{#")
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """How a node shall be. Paths are absolute and normalised; ``flags`` are rendered lines, sorted."""
+
+    release: str
+    flags: tuple[str, ...]
+    nvproxy: bool
+    directory: str
+    handler: str
+    service: str
+    state_directory: str
+    debug_logs_directory: str
+    debug_logs_mode: str
+    host_root: str
+
+    @property
+    def shim(self) -> str:
+        """The handler's absolute ``runtime_type``: the only form that works on containerd 1.6, 1.7 and 2.x."""
+        return posixpath.join(self.directory, "containerd-shim-runsc-v1")
+
+    @property
+    def config_path(self) -> str:
+        """The file that the handler's ``ConfigPath`` names."""
+        return posixpath.join(self.directory, "runsc.toml")
+
+    @property
+    def release_directory(self) -> str:
+        """Where the release's files are."""
+        return posixpath.join(self.directory, "releases", self.release)
+
+    @property
+    def dispatchers(self) -> dict[str, bytes]:
+        """The two scripts that containerd and the shim call, by file name."""
+        return {
+            "containerd-shim-runsc-v1": dispatchers.render_shim(self.directory),
+            "runsc": dispatchers.render_runsc(self.directory),
+        }
+
+    @property
+    def runsc_toml(self) -> bytes:
+        """The shim's options file. Constant: the flags are the generation's, and need no restart of anything."""
+        path = posixpath.join(self.directory, "runsc")
+        return (
+            "# Written by gvisor-nodes. Flags are not kept here but in generations/<n>/flags.\n"
+            f'binary_name = "{path}"\n\n[runsc_config]\n'
+        ).encode()
+
+    @property
+    def flags_file(self) -> str:
+        """The content of a generation's ``flags``: one ``--name=value`` a line."""
+        return "".join(f"{flag}\n" for flag in self.flags)
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 over everything that decides what is on the node; equal wishes, equal fingerprints."""
+        content = {
+            "schema": SCHEMA,
+            "release": self.release,
+            "flags": self.flags,
+            "directory": self.directory,
+            "handler": self.handler,
+            "service": self.service,
+            "state_directory": self.state_directory,
+            "logs": [self.debug_logs_directory, self.debug_logs_mode],
+            "files": {name: hashlib.sha256(data).hexdigest() for name, data in self.dispatchers.items()},
+            "runsc.toml": hashlib.sha256(self.runsc_toml).hexdigest(),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a run behaves; no part of the fingerprint. Times in seconds, paths on the controller."""
+
+    lock_timeout: int
+    lock_ttl: int
+    rollback_seconds: int
+    restart_timeout: int
+    proof_timeout: int
+    artifacts_directory: str
+    releases_files: tuple[str, ...]
+    offline: bool
+
+
+def refuse_templates(name: str, value: object) -> None:
+    """Raise for a value that holds Jinja, wherever it is nested: values of objects and inventories are never evaluated.
+
+    Raises:
+        InvalidInputError: naming the variable.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            refuse_templates(f"{name}.{key}", key)
+            refuse_templates(f"{name}.{key}", inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            refuse_templates(name, inner)
+    elif isinstance(value, str) and any(mark in value for mark in _TEMPLATE):
+        raise InvalidInputError(
+            f"{name} holds a template",
+            why=f"{value!r} would be evaluated by Jinja, and values are never evaluated",
+            remedy=f"write the plain value of {name}; nothing was changed",
+        )
+
+
+def _text(values: Mapping[str, Any], name: str, pattern: re.Pattern[str], meaning: str) -> str:
+    value = values[name]
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise InvalidInputError(
+            f"{name} is not {meaning}", why=f"found {value!r}", remedy=f"correct {name}; nothing was changed"
+        )
+    return value
+
+
+def _path(values: Mapping[str, Any], name: str) -> str:
+    path = posixpath.normpath(_text(values, name, _PATH, "an absolute path of letters, digits and ._+@/-"))
+    if ".." in values[name].split("/") or path == "//":
+        raise InvalidInputError(f"{name} is not a plain path", why=f"found {values[name]!r}", remedy="write it without ..")
+    return path
+
+
+def _number(values: Mapping[str, Any], name: str, lowest: int, highest: int) -> int:
+    value = values[name]
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise InvalidInputError(
+            f"{name} is not a number from {lowest} to {highest}",
+            why=f"found {values[name]!r}",
+            remedy=f"correct {name}; nothing was changed",
+        )
+    return value
+
+
+def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[DesiredState, RunSettings]:
+    """Make the desired state from raw variables (names as in :data:`DEFAULTS`; others are not looked at).
+
+    Args:
+        variables: name to value, as YAML or JSON gave them, untemplated.
+        default_release: the release where ``runsc_release`` is not set.
+
+    Raises:
+        InvalidInputError: for the first value that is not valid; nothing was changed.
+    """
+    values = {name: variables.get(name, default) for name, default in DEFAULTS.items()}
+    for name, value in values.items():
+        refuse_templates(name, value)
+    if values["runsc_release"] in ("", None):
+        values["runsc_release"] = default_release
+    release = values["runsc_release"]
+    if isinstance(release, float):  # YAML reads an unquoted 20260817.0 as a number
+        values["runsc_release"] = f"{release:.1f}"
+    if not isinstance(values["runsc_flags"], Mapping):
+        raise InvalidInputError(
+            "runsc_flags is not a mapping",
+            why=f"found {values['runsc_flags']!r}",
+            remedy='write it as runsc_flags: {debug: "true"}; nothing was changed',
+        )
+    logs = _path(values, "debug_logs_directory")
+    flags = parse_flags(values["runsc_flags"])
+    directory = _path(values, "runsc_directory")
+    state_directory = _path(values, "node_state_directory")
+    for name, path in (("runsc_directory", directory), ("node_state_directory", state_directory), ("debug_logs_directory", logs)):
+        if path.count("/") < 2:  # noqa: PLR2004 - /x is a top-level directory, never a place of ours
+            raise InvalidInputError(f"{name} is a top-level directory", why=f"found {path!r}", remedy="choose one below it")
+    rendered = render(flags, logs)
+    desired = DesiredState(
+        release=_text(values, "runsc_release", _RELEASE, "a release such as 20260817.0"),
+        flags=rendered,
+        nvproxy="--nvproxy=true" in rendered,
+        directory=directory,
+        handler=_text(values, "containerd_handler", _HANDLER, "a handler name (lower case letters, digits and -)"),
+        service=_text(values, "containerd_service", _SERVICE, "a systemd unit"),
+        state_directory=state_directory,
+        debug_logs_directory=logs,
+        debug_logs_mode=_text(values, "debug_logs_mode", _MODE, "an octal mode such as 0755").zfill(4),
+        host_root=_path(values, "node_host_root"),
+    )
+    if desired.handler == "runc":
+        raise InvalidInputError("containerd_handler is runc", why="that is the node's default", remedy="choose another")
+    files = values["runsc_releases_files"]
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise InvalidInputError("runsc_releases_files is not a list of paths", why=f"found {files!r}")
+    settings = RunSettings(
+        lock_timeout=_number(values, "node_lock_timeout", 0, 86400),
+        lock_ttl=_number(values, "node_lock_ttl", 5, 3600),
+        rollback_seconds=_number(values, "containerd_rollback_seconds", 20, 3600),
+        restart_timeout=_number(values, "containerd_restart_timeout", 5, 600),
+        proof_timeout=_number(values, "proof_timeout", 1, 600),
+        artifacts_directory=str(values["runsc_artifacts_directory"] or ""),
+        releases_files=tuple(files),
+        offline=values["runsc_offline"] in (True, "true", "yes"),
+    )
+    return desired, settings

@@ -1,0 +1,20 @@
+"""Whether gVisor may be taken away from a node now. Pure; the taking is the node's, by its journal."""
+
+from __future__ import annotations
+
+from orchestrator.planning.plan import Refusal
+from orchestrator.planning.state import NodeState
+
+
+def running(state: NodeState) -> Refusal | None:
+    """The refusal where pods still need our binaries: without them they could no longer be deleted."""
+    users = state.users
+    if not users.pods and not users.processes:
+        return None
+    pods = sorted({f"{pod.namespace}/{pod.name}" if pod.name else f"sandbox {pod.sandbox[:13]}" for pod in users.pods})
+    named = ", ".join(pods) or f"{len(users.processes)} processes without a pod"
+    return Refusal(
+        what="pods still run in gVisor on this node",
+        why=named,
+        remedy="drain the node or delete these pods; without gVisor's binaries they could no longer be deleted",
+    )

@@ -1,0 +1,150 @@
+"""The actual state of a node, as the probe brought it: a typed view of the parts that planning looks at."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Host(_View):
+    """The machine: names, versions, and who the probe ran as."""
+
+    hostname: str
+    architecture: str
+    kernel: str
+    python: str
+    uid: int
+    max_user_namespaces: str = ""
+    shell: bool = True
+    root: str = "/"
+
+
+class Storage(_View):
+    """Where a directory is or would be stored; ``free`` in bytes."""
+
+    path: str
+    nearest: str
+    free: int
+    noexec: bool
+    read_only: bool
+    writable: bool
+
+
+class Described(_View):
+    """What is at a path."""
+
+    kind: str
+    mode: str
+    uid: int
+    gid: int
+    sha256: str | None = None
+    target: str | None = None
+
+
+class Dump(_View):
+    """What ``containerd config dump`` said."""
+
+    rc: int
+    text: str
+    error: str = ""
+
+
+class Containerd(_View):
+    """containerd: unit, daemon, main configuration file (``text`` with surrogates for bytes that are not UTF-8)."""
+
+    service: str | None = None
+    error: str | None = None
+    load: str | None = None
+    active: str | None = None
+    kill_mode: str | None = None
+    pid: int = 0
+    start_ticks: int | None = None
+    binary: str | None = None
+    config: str
+    config_target: str
+    file: Described | None = None
+    text: str | None = None
+    version: str = ""
+    dump: Dump | None = None
+
+    @property
+    def content(self) -> bytes | None:
+        """The main file's bytes, None where there is no file."""
+        return None if self.text is None else self.text.encode("utf-8", "surrogateescape")
+
+    @property
+    def socket(self) -> str:
+        """The daemon's socket, from its own dump; containerd's built-in path where the dump says nothing."""
+        try:
+            address = tomllib.loads(self.dump.text if self.dump else "").get("grpc", {}).get("address")
+        except tomllib.TOMLDecodeError:
+            address = None
+        return address if isinstance(address, str) and address.startswith("/") else "/run/containerd/containerd.sock"
+
+
+class Generation(_View):
+    """One generation on the node."""
+
+    release: str | None
+    flags: str | None
+
+
+class Tree(_View):
+    """What is below our directory; ``releases`` maps release to file to [size, mtime in ns, mode]."""
+
+    exists: bool
+    releases: dict[str, dict[str, tuple[int, int, str]]]
+    generations: dict[str, Generation]
+    files: dict[str, Described | None]
+    current: str | None
+
+
+class Pod(_View):
+    """A bundle that names our shim."""
+
+    id: str
+    sandbox: str
+    namespace: str
+    name: str
+    generation: str
+
+
+class Users(_View):
+    """Who needs our files."""
+
+    processes: list[dict[str, Any]]
+    pods: list[Pod]
+
+
+class Nvidia(_View):
+    """What the NVIDIA driver says of itself."""
+
+    proc: str | None
+    module: str | None
+    params_readable: bool
+    devices: list[str]
+
+
+class NodeState(_View):
+    """One probe."""
+
+    host: Host
+    storage: Storage
+    state_storage: Storage
+    containerd: Containerd
+    tree: Tree
+    logs: Described | None
+    journal: dict[str, Any] | None
+    users: Users
+    nvidia: Nvidia
+
+    @property
+    def sealed(self) -> dict[str, Any]:
+        """What was true when the last proof succeeded; empty if there was none or something was begun since."""
+        return (self.journal or {}).get("sealed") or {}

@@ -1,0 +1,228 @@
+# Copyright the gvisor-nodes authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the action plugins of this role share: raw variables in, one module call as one round trip, answers out.
+
+Thinking is done by the pure parts of `orchestrator`, which is why these plugins run in its virtual environment. What
+one step learns, the next ones find in the host's fact `gvisor_node`. Licence: plugins run inside ansible-core.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+from ansible.plugins.action import ActionBase
+
+from orchestrator.errors import GvisorNodesError, InvalidInputError, RefusedError
+from orchestrator.gvisor.releases import DEFAULT_RELEASE
+from orchestrator.planning.desired import read_variables
+from orchestrator.planning.plan import plan
+from orchestrator.planning.state import NodeState
+
+OLDEST_PYTHON = "3.9"
+NO_INTERPRETER = ("not found", "No such file", "cannot execute", "Permission denied")
+
+
+class NodeAction(ActionBase):
+    """One step on one host; subclasses set ``step`` and do their work in ``act``."""
+
+    step = "node"
+
+    def run(self, tmp=None, task_vars=None):  # noqa: ARG002 - Ansible's signature
+        super().run(task_vars=task_vars)
+        self.task_vars = task_vars
+        self.memory = dict((task_vars.get("ansible_facts") or {}).get("gvisor_node") or {})
+        try:
+            self.desired, self.settings = read_variables(task_vars, DEFAULT_RELEASE)
+            return self.act()
+        except GvisorNodesError as error:
+            return self.failure(error)
+
+    def act(self):
+        """Do the step; return `answer`."""
+        raise NotImplementedError
+
+    # What is known ------------------------------------------------------------------------------------------------
+
+    @property
+    def check_mode(self):
+        return bool(self._task.check_mode)
+
+    @property
+    def state(self):
+        return NodeState.model_validate(self.memory["state"])
+
+    def plan(self):
+        return plan(self.desired, self.state)
+
+    @property
+    def place(self):
+        """The arguments every module takes: where things are on this host."""
+        return {"host_root": self.desired.host_root, "state_directory": self.desired.state_directory}
+
+    # Round trips --------------------------------------------------------------------------------------------------
+
+    def module(self, name, **arguments):
+        """Run one of our modules on the node: one round trip. Raises what the node said, in its own words."""
+        self.memory["round_trips"] = self.memory.get("round_trips", 0) + 1
+        result = self._execute_module(module_name=name, module_args=arguments, task_vars=self.task_vars)
+        if not result.get("failed"):
+            return result
+        node = result.get("node_error")
+        if node:
+            kind = RefusedError if node.get("refused") else GvisorNodesError
+            raise kind(node["what"], why=node.get("why", ""), remedy=node.get("remedy", ""))
+        raise self._module_failure(result)
+
+    def _module_failure(self, result):
+        """A module that gave no answer of its own: no Python, too old a Python, no way to become root, killed."""
+        text = " ".join(str(result.get(k) or "") for k in ("module_stderr", "module_stdout", "msg")).strip()
+        low = self._low_level_execute_command(
+            "p=$(command -v python3 || command -v /usr/libexec/platform-python || echo none); "
+            'echo "$p"; [ "$p" = none ] || "$p" -c "import sys; print(sys.version.split()[0])"',
+            sudoable=False,
+        )
+        lines = (low.get("stdout") or "").split()
+        found = " ".join(lines) or "none"
+        remedy = f"install Python {OLDEST_PYTHON} or newer on the node, or set ansible_python_interpreter to it"
+        if found == "none" or "none" in lines[:1]:
+            return RefusedError("there is no Python on the node", why=text[-300:], remedy=remedy)
+        version = lines[1] if len(lines) > 1 else ""
+        if version and tuple(int(n) for n in version.split(".")[:2] if n.isdigit()) < (3, 9):
+            return RefusedError(f"the node's Python {version} is too old", why=f"{found}; {text[-200:]}", remedy=remedy)
+        if result.get("rc") in (126, 127) or any(f"{mark}" in text for mark in NO_INTERPRETER[:1]):
+            return RefusedError(
+                "the configured Python of the node does not run",
+                why=text[-300:],
+                remedy=f"found on the node: {found}; set ansible_python_interpreter to it",
+            )
+        return GvisorNodesError(
+            "a step on the node ended without an answer",
+            why=text[-600:] or f"exit code {result.get('rc')}",
+            remedy="run the same command again: it goes on from the journal",
+        )
+
+    # CRI ----------------------------------------------------------------------------------------------------------
+
+    def access(self):
+        """How the CRI client reaches the node's socket: the argv of this very connection, and how to become root."""
+        connection = self._connection
+        argv = []
+        if connection.transport == "ssh":
+            command = connection._build_command("ssh", "ssh", connection.get_option("host"))  # noqa: SLF001
+            argv = [part.decode() for part in command]
+        elif connection.transport == "local":
+            if os.geteuid() == 0 and not connection.become:
+                return {"argv": [], "become": None}
+            argv = ["/bin/sh", "-c"]
+        else:
+            raise RefusedError(
+                f"the proof does not know the connection {connection.transport}",
+                remedy="use ansible_connection ssh or local",
+            )
+        become = connection.become
+        if not become:
+            return {"argv": argv, "become": None}
+        wrapped = become.build_become_command("@COMMAND@", self._connection._shell)  # noqa: SLF001
+        return {
+            "argv": argv,
+            "become": {
+                "command": wrapped,
+                "prompt": become.prompt or "",
+                "password": become.get_option("become_pass", playcontext=self._play_context) or "",
+                "success": become.success,
+            },
+        }
+
+    def cri(self, verb, **arguments):
+        """One call of the CRI client in a process of its own (gRPC and a forked Ansible worker do not go together)."""
+        timeout = float(arguments.get("timeout", 60))
+        request = {
+            "verb": verb,
+            "access": self.access(),
+            "python": self.memory["state"]["interpreter"],
+            "socket": self.state.containerd.socket,
+            "handler": self.desired.handler,
+            "expect": {
+                "release": self.desired.release,
+                "runsc": f"{self.desired.release_directory}/runsc",
+                "flags": [flag for flag in self.desired.flags if "%" not in flag],
+                "config_path": self.desired.config_path,
+                "runtime_type": self.desired.shim,
+                "directory": self.desired.directory,
+            },
+            **arguments,
+        }
+        self.memory["round_trips"] = self.memory.get("round_trips", 0) + 1
+        try:
+            done = subprocess.run(  # noqa: S603, PLW1510 - our own module, its exit code is looked at
+                [sys.executable, "-m", "orchestrator.cri"],
+                input=json.dumps(request),
+                capture_output=True,
+                text=True,
+                timeout=timeout + 60,
+            )
+            answer = json.loads(done.stdout)
+        except subprocess.TimeoutExpired:
+            return {"outcome": "timeout", "ok": False, "detail": f"no answer within {timeout + 60:.0f} s", "remedy": ""}
+        except ValueError:
+            raise GvisorNodesError("the CRI client crashed", why=done.stderr.strip()[-600:]) from None
+        return answer
+
+    # Answers ------------------------------------------------------------------------------------------------------
+
+    def answer(self, message, *, changed=False, data=None, diff=None, step=None, status=None):
+        """A result in the shape that the orchestrator and the playbooks read."""
+        result = {
+            "changed": changed,
+            "msg": message,
+            "gvisor": {
+                "step": step or self.step,
+                "status": status or ("changed" if changed else "ok"),
+                "message": message,
+                "cause": "",
+                "remedy": "",
+                "data": data or {},
+            },
+            "ansible_facts": {"gvisor_node": self.memory},
+        }
+        if diff and self._task.diff:
+            result["diff"] = diff
+        return result
+
+    def failure(self, error):
+        """A failed result: what, why, what to do, for a person who reads plain ansible-playbook output too."""
+        status = {2: "invalid", 4: "refused"}.get(error.exit_code, "failed")
+        message = error.what
+        text = f"{error.step or self.step}: {message}"
+        text += f": {error.why}" if error.why else ""
+        text += f". To do: {error.remedy}" if error.remedy else ""
+        return {
+            "failed": True,
+            "changed": False,
+            "msg": text,
+            "gvisor": {
+                "step": error.step or self.step,
+                "status": status,
+                "message": message,
+                "cause": error.why,
+                "remedy": error.remedy,
+                "data": {},
+            },
+            "ansible_facts": {"gvisor_node": {**self.memory, "failed": True}},
+        }
+
+    @staticmethod
+    def holder():
+        """Who holds the lease, for the person who meets it."""
+        return f"{os.environ.get('USER') or 'uid ' + str(os.getuid())}@{socket.gethostname()} (pid {os.getppid()})"
+
+
+class ActionModule(NodeAction):
+    """Not a task of its own."""
+
+    def act(self):
+        raise InvalidInputError("gvisor_base is no task", remedy="use the roles of gvisor-nodes")

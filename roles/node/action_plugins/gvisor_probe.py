@@ -1,0 +1,87 @@
+# Copyright the gvisor-nodes authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Probe a node and plan: with ``state: begin`` also take the lease, with ``state: end`` give it back."""
+
+from __future__ import annotations
+
+import uuid
+
+from ansible.plugins.loader import action_loader
+
+from orchestrator.errors import RefusedError
+
+NodeAction = action_loader.get("gvisor_base", class_only=True).__mro__[1]
+
+
+class ActionModule(NodeAction):
+    """Steps ``probe``, ``lock`` and ``unlock``."""
+
+    _VALID_ARGS = frozenset(("state", "refuse"))
+    step = "probe"
+
+    def act(self):
+        verb = self._task.args.get("state", "probe")
+        arguments = {
+            **self.place,
+            "directory": self.desired.directory,
+            "service": self.desired.service,
+            "debug_logs_directory": self.desired.debug_logs_directory,
+        }
+        if verb == "end":
+            self.step = "unlock"
+            if self.memory.get("token"):
+                self.module("gvisor_probe", **arguments, unlock=self.memory["token"])
+            return self.answer("the node is free for another run")
+        if verb == "begin":
+            return self.begin(arguments)
+        found = self.module("gvisor_probe", **arguments)
+        self.memory["state"] = found["state"]
+        return self.planned()
+
+    def begin(self, arguments):
+        """Nobody else changes this node from here on; read again what it is like now."""
+        self.step = "lock"
+        if self.check_mode:
+            return self.answer("check mode takes no lease")
+        token = uuid.uuid4().hex
+        lock = {
+            "token": token,
+            "holder": self.holder(),
+            "timeout": self.settings.lock_timeout,
+            "ttl": self.settings.lock_ttl,
+        }
+        found = self.module("gvisor_probe", **arguments, lock=lock)
+        self.memory.update(state=found["state"], token=token)
+        waited = found.get("waited", 0)
+        message = f"waited {waited} s for another run" if waited >= 1 else "holds the node"
+        result = self.planned()
+        result["msg"] = result["gvisor"]["message"] = message
+        return result
+
+    def planned(self):
+        plan = self.plan()
+        self.memory["plan"] = plan.as_data()
+        if plan.refusals and self._task.args.get("refuse", True) and (plan.needed or self.step == "lock"):
+            first, *others = plan.refusals
+            more = "".join(f"; also: {r.what} ({r.why}): {r.remedy}" for r in others)
+            raise RefusedError(first.what, why=first.why, remedy=first.remedy + more, step="preflight")
+        data = {"plan": self.memory["plan"], "state": self.summary()}
+        message = "nothing to do" if not plan.needed else "; ".join(f"{c.what}: {c.why}" for c in plan.changes)
+        return self.answer(message, data=data)
+
+    def summary(self):
+        """The state without the long texts."""
+        state = self.state
+        containerd = state.containerd
+        return {
+            "host": state.host.model_dump(),
+            "containerd": {"version": containerd.version, "config": containerd.config, "pid": containerd.pid},
+            "current": state.tree.current,
+            "generations": {n: g.model_dump() for n, g in state.tree.generations.items()},
+            "releases": sorted(state.tree.releases),
+            "sealed": state.sealed,
+            "installed": state.journal is not None,
+            "pods": [pod.model_dump() for pod in state.users.pods],
+            "nvidia": state.nvidia.model_dump(),
+            "milliseconds": self.memory["state"].get("milliseconds"),
+        }

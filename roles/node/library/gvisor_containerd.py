@@ -1,0 +1,97 @@
+#!/usr/bin/python
+# Copyright the gvisor-nodes authors
+# SPDX-License-Identifier: Apache-2.0
+"""One step of the containerd transaction: stage, commit or rollback. Deciding is the controller's part."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gvisor_containerd
+short_description: One step of a change of containerd's configuration
+options:
+  state: {type: str, choices: [stage, commit, rollback], required: true, description: The step.}
+  token: {type: str, default: '', description: The token of the lease; not needed to stage in memory.}
+  host_root: {type: path, default: /, description: The root directory of the host.}
+  state_directory: {type: path, required: true, description: Where the journal is.}
+  config: {type: path, description: The main configuration file.}
+  content: {type: str, description: Its wanted bytes in base64; absent means that the file is to be removed.}
+  expect: {type: str, description: The sha256 that it must have now, or C(absent).}
+  binary: {type: path, description: The daemon's own binary.}
+  service: {type: str, default: containerd, description: The systemd unit.}
+  socket: {type: path, default: /run/containerd/containerd.sock, description: The daemon's socket.}
+  rollback_seconds: {type: int, default: 120, description: After this time without a proof the old bytes come back.}
+  restart_timeout: {type: int, default: 60, description: How long a restart may take.}
+  wanted: {type: str, default: installed, description: The word for the journal.}
+  keep_original: {type: bool, default: false, description: What is there now is what an uninstall restores.}
+  current: {type: dict, description: On rollback the generation to go back to (C(path), C(content)).}
+author: The gvisor-nodes authors
+"""
+
+import base64
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.gvisor_host import daemon
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, write_file
+from ansible.module_utils.gvisor_transaction import commit, roll_back, serve_again, stage
+
+
+def act(root, options):
+    options["content"] = base64.b64decode(options["content"]) if options["content"] is not None else None
+    options["memory"] = options.pop("_memory")
+    if options["state"] == "stage":
+        if not options["memory"]:
+            Lease(root, options["token"]).renew()
+        rc, out, err = stage(root, options)
+        return {"dump": {"rc": rc, "text": out, "error": err.strip()[-2000:]}}
+    Lease(root, options["token"]).renew()
+    journal = Journal(root, options["state_directory"])
+    if options["state"] == "rollback":
+        undone = roll_back(root, journal, options)
+        back = options["current"]
+        if back and os.path.exists(root.real(back["path"])):
+            write_file(root.real(back["path"]), back["content"].encode())
+        return {"changed": undone, "rolled_back": undone}
+    if options["expect"] == "unchanged":
+        return {"changed": True, "daemon": serve_again(root, journal, options)}
+    options["state"] = options["wanted"]
+    return {"changed": True, "daemon": commit(root, journal, options)}
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["stage", "commit", "rollback"], "required": True},
+            "token": {"type": "str", "default": "", "no_log": False},
+            "host_root": {"type": "str", "default": "/"},
+            "state_directory": {"type": "str", "required": True},
+            "config": {"type": "str"},
+            "content": {"type": "str"},
+            "expect": {"type": "str"},
+            "binary": {"type": "str"},
+            "service": {"type": "str", "default": "containerd"},
+            "socket": {"type": "str", "default": "/run/containerd/containerd.sock"},
+            "rollback_seconds": {"type": "int", "default": 120},
+            "restart_timeout": {"type": "int", "default": 60},
+            "wanted": {"type": "str", "default": "installed"},
+            "keep_original": {"type": "bool", "default": False},
+            "current": {"type": "dict"},
+        },
+        supports_check_mode=True,
+    )
+    options = dict(module.params, _memory=module.check_mode)
+    if module.check_mode and options["state"] != "stage":
+        module.exit_json(changed=True, daemon=daemon(options["service"]))
+    try:
+        answer = act(Root(options["host_root"]), options)
+    except NodeError as error:
+        module.fail_json(msg=str(error), node_error=error.answer)
+    except OSError as error:
+        module.fail_json(
+            msg=str(error), node_error={"what": "cannot change %s" % options["config"], "why": str(error)}
+        )
+    module.exit_json(**{"changed": False, **answer})
+
+
+if __name__ == "__main__":
+    main()

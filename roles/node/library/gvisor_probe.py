@@ -1,0 +1,60 @@
+#!/usr/bin/python
+# Copyright the gvisor-nodes authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read the whole actual state of a node in one round trip; with ``lock`` take or release the node's lease."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gvisor_probe
+short_description: Read the actual state of a gVisor node
+description:
+  - Returns everything that planning needs, in one round trip. Writes nothing, except the lease when asked to.
+options:
+  host_root: {type: path, default: /, description: The root directory of the host.}
+  state_directory: {type: path, required: true, description: Where the journal is.}
+  directory: {type: path, required: true, description: Where releases and generations are.}
+  service: {type: str, default: containerd, description: The systemd unit of containerd.}
+  debug_logs_directory: {type: path, required: true, description: Where runsc writes debug logs.}
+  lock: {type: dict, description: C(token), C(holder), C(timeout) and C(ttl) of the lease to take before reading.}
+  unlock: {type: str, description: The token of the lease to give back.}
+author: The gvisor-nodes authors
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.gvisor_host import probe
+from ansible.module_utils.gvisor_journal import Lease, NodeError, Root
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "host_root": {"type": "str", "default": "/"},
+            "state_directory": {"type": "str", "required": True},
+            "directory": {"type": "str", "required": True},
+            "service": {"type": "str", "default": "containerd"},
+            "debug_logs_directory": {"type": "str", "required": True},
+            "lock": {"type": "dict"},
+            "unlock": {"type": "str", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    try:
+        root = Root(options["host_root"])
+        waited = 0
+        if options["lock"]:
+            lock = options["lock"]
+            waited = Lease(root, lock["token"], float(lock["ttl"])).acquire(lock["holder"], float(lock["timeout"]))
+        if options["unlock"]:
+            Lease(root, options["unlock"]).release()
+            module.exit_json(changed=False)
+        module.exit_json(changed=False, state=probe(options), waited=round(waited, 1))
+    except NodeError as error:
+        module.fail_json(msg=str(error), node_error=error.answer)
+    except OSError as error:
+        module.fail_json(msg=str(error), node_error={"what": "cannot read the node", "why": str(error)})
+
+
+if __name__ == "__main__":
+    main()

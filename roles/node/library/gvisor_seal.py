@@ -1,0 +1,68 @@
+#!/usr/bin/python
+# Copyright the gvisor-nodes authors
+# SPDX-License-Identifier: Apache-2.0
+"""The last step of an apply: call the rollback off, write down what was proved, give the lease back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gvisor_seal
+short_description: Seal a proved installation
+options:
+  token: {type: str, required: true, description: The token of the lease.}
+  host_root: {type: path, default: /, description: The root directory of the host.}
+  state_directory: {type: path, required: true, description: Where the journal is.}
+  service: {type: str, default: containerd, description: The systemd unit.}
+  config: {type: path, description: containerd's main configuration file.}
+  seal: {type: dict, required: true, description: 'What was proved: fingerprint, release, generation, proof.'}
+author: The gvisor-nodes authors
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.gvisor_host import daemon, tree_state
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, describe
+from ansible.module_utils.gvisor_transaction import disarm
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "token": {"type": "str", "required": True, "no_log": False},
+            "host_root": {"type": "str", "default": "/"},
+            "state_directory": {"type": "str", "required": True},
+            "service": {"type": "str", "default": "containerd"},
+            "config": {"type": "str"},
+            "seal": {"type": "dict", "required": True},
+        }
+    )
+    options = module.params
+    root = Root(options["host_root"])
+    try:
+        lease = Lease(root, options["token"])
+        lease.renew()
+        journal = Journal(root, options["state_directory"])
+        disarm(root, journal)
+        found = daemon(options["service"]) if root.is_live else {}
+        config = describe(root.real(root.resolve(options["config"])))
+        tree = tree_state(root, options["seal"]["directory"])
+        journal.data["sealed"] = {
+            **options["seal"],
+            "at": int(time.time()),
+            "daemon": {"pid": found.get("pid"), "start_ticks": found.get("start_ticks")},
+            "config_sha256": config and config["sha256"],
+            "releases": tree["releases"],
+            "files": {name: what and what["sha256"] for name, what in tree["files"].items()},
+        }
+        journal.save()
+        lease.release()
+    except NodeError as error:
+        module.fail_json(msg=str(error), node_error=error.answer)
+    except OSError as error:
+        module.fail_json(msg=str(error), node_error={"what": "cannot seal the installation", "why": str(error)})
+    module.exit_json(changed=True, daemon=found)
+
+
+if __name__ == "__main__":
+    main()

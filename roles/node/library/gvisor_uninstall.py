@@ -1,0 +1,91 @@
+#!/usr/bin/python
+# Copyright the gvisor-nodes authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reverse the journal: files, directories, links, at last the journal itself. containerd's part is done before."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gvisor_uninstall
+short_description: Reverse everything the journal of a node knows
+description:
+  - Refuses while a process runs from our directory or a pod's bundle names our shim, and says which.
+options:
+  token: {type: str, required: true, description: The token of the lease.}
+  host_root: {type: path, default: /, description: The root directory of the host.}
+  state_directory: {type: path, required: true, description: Where the journal is.}
+  directory: {type: path, required: true, description: Where releases and generations are.}
+author: The gvisor-nodes authors
+"""
+
+import contextlib
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.gvisor_host import listdir, run, users
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root
+from ansible.module_utils.gvisor_transaction import disarm
+
+SHIM_STATE = "/run/containerd/runsc"
+
+
+def refuse_while_used(root, directory):
+    found = users(root, directory)
+    if found["processes"] or found["pods"]:
+        names = sorted({"%s/%s" % (p["namespace"], p["name"]) if p["name"] else p["sandbox"] for p in found["pods"]})
+        raise NodeError(
+            "pods still run in gVisor on this node",
+            why="%s; %d processes run from %s" % (", ".join(names) or "no pod is named", len(found["processes"]), directory),
+            remedy="drain the node or delete these pods; without our binaries they could no longer be deleted",
+            refused=True,
+        )
+
+
+def forget_shim_state(root):
+    """The shim never removes its state directory: one bind mount of a network namespace per containerd namespace."""
+    if not root.is_live:
+        return
+    for namespace in listdir(SHIM_STATE):
+        directory = os.path.join(SHIM_STATE, namespace)
+        if listdir(directory) in ([], ["null-netns"]):  # anything else belongs to a sandbox that is not ours
+            run(["umount", os.path.join(directory, "null-netns")])
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(directory, "null-netns"))
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
+    with contextlib.suppress(OSError):
+        os.rmdir(SHIM_STATE)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "token": {"type": "str", "required": True, "no_log": False},
+            "host_root": {"type": "str", "default": "/"},
+            "state_directory": {"type": "str", "required": True},
+            "directory": {"type": "str", "required": True},
+        }
+    )
+    options = module.params
+    root = Root(options["host_root"])
+    kept = []
+    try:
+        lease = Lease(root, options["token"])
+        lease.renew()
+        refuse_while_used(root, options["directory"])
+        journal = Journal(root, options["state_directory"])
+        disarm(root, journal)
+        forget_shim_state(root)
+        kept = journal.take_back()
+        journal.erase()
+        shutil.rmtree(root.real("/run/gvisor-nodes"), ignore_errors=True)
+    except NodeError as error:
+        module.fail_json(msg=str(error), node_error=error.answer)
+    except OSError as error:
+        module.fail_json(msg=str(error), node_error={"what": "cannot take everything back", "why": str(error)})
+    module.exit_json(changed=True, kept=kept)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+# Copyright the gvisor-nodes authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reading a node: one pass, nothing written, everything a plan needs.
+
+The answer is raw: texts, hashes and numbers. What they mean is decided on the controller. Standard library only,
+Python >= 3.9, no Ansible.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+
+from ansible.module_utils.gvisor_journal import Journal, NodeError, Root, describe
+
+SHOW = "MainPID,ExecStart,ActiveState,SubState,KillMode,ExecMainStartTimestampMonotonic,LoadState"
+SANDBOX_ID = "io.kubernetes.cri.sandbox-id"
+
+
+def run(argv, timeout=20, **options):
+    """``(rc, stdout, stderr)`` of a program; rc 127 where it does not exist, 124 where it did not end in time."""
+    try:
+        done = subprocess.run(  # noqa: PLW1510 - the exit code is part of the answer
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **options
+        )
+    except FileNotFoundError as error:
+        return 127, "", str(error)
+    except PermissionError as error:
+        return 126, "", str(error)
+    except subprocess.TimeoutExpired:
+        return 124, "", "no answer within %d s" % timeout
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+def read_text(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def facts(root):
+    system = os.uname()
+    return {
+        "hostname": system.nodename,
+        "architecture": system.machine,
+        "kernel": system.release,
+        "python": platform.python_version(),
+        "uid": os.geteuid(),
+        "login_uid": int(os.environ.get("SUDO_UID", os.getuid())),
+        "boot_id": (read_text("/proc/sys/kernel/random/boot_id") or "").strip(),
+        "max_user_namespaces": (read_text("/proc/sys/user/max_user_namespaces") or "").strip(),
+        "root": root.path,
+        "shell": os.path.exists(root.real("/bin/sh")),
+    }
+
+
+def storage(root, path):
+    """Where ``path`` would be stored: the nearest existing directory, its mount's options and free bytes."""
+    nearest = path
+    while not os.path.isdir(root.real(nearest)):
+        nearest = os.path.dirname(nearest)
+    real = os.path.realpath(root.real(nearest))
+    status = os.statvfs(real)
+    return {
+        "path": path,
+        "nearest": nearest,
+        "free": status.f_bavail * status.f_frsize,
+        "noexec": bool(status.f_flag & os.ST_NOEXEC),
+        "read_only": bool(status.f_flag & os.ST_RDONLY),
+        "writable": os.access(real, os.W_OK),
+    }
+
+
+def start_ticks(pid):
+    """The start time of a process in clock ticks since boot: with the pid it names one process of this boot."""
+    text = read_text("/proc/%d/stat" % pid)
+    return int(text.rsplit(")", 1)[1].split()[19]) if text else None
+
+
+def daemon(service):
+    """containerd as systemd runs it: unit state, the daemon's own binary and configuration path."""
+    rc, out, err = run(["systemctl", "show", service, "-p", SHOW])
+    if rc != 0:
+        return {"service": service, "error": (err or out).strip() or "systemctl exit %d" % rc}
+    shown = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    found = {
+        "service": service,
+        "load": shown.get("LoadState"),
+        "active": shown.get("ActiveState"),
+        "sub": shown.get("SubState"),
+        "kill_mode": shown.get("KillMode"),
+        "started_usec": int(shown.get("ExecMainStartTimestampMonotonic") or 0),
+        "pid": int(shown.get("MainPID") or 0),
+    }
+    argv = []
+    match = re.search(r"path=([^ ;]+) ; argv\[\]=([^;]*) ;", shown.get("ExecStart", ""))
+    if match:
+        found["binary"], argv = match.group(1), match.group(2).split()
+    if found["pid"]:
+        found["start_ticks"] = start_ticks(found["pid"])
+        try:
+            binary = os.readlink("/proc/%d/exe" % found["pid"])
+            with open("/proc/%d/cmdline" % found["pid"], "rb") as file:
+                argv = file.read().decode(errors="replace").split("\0")
+        except OSError:
+            binary = ""
+        binary = binary[: -len(" (deleted)")] if binary.endswith(" (deleted)") else binary
+        if os.access(binary, os.X_OK):
+            found["binary"] = binary
+    for index, word in enumerate(argv):
+        if word in ("-c", "--config", "-config") and index + 1 < len(argv):
+            found["config"] = argv[index + 1]
+        elif word.startswith(("--config=", "-config=")):
+            found["config"] = word.split("=", 1)[1]
+    return found
+
+
+def containerd(root, service, want_text):
+    """containerd's daemon, version, main configuration file and its own dump of the effective configuration."""
+    found = daemon(service) if root.is_live else {"service": None, "pid": 0, "binary": None}
+    if not found.get("binary"):
+        for candidate in ("/usr/local/bin/containerd", "/usr/bin/containerd"):
+            if os.access(root.real(candidate), os.X_OK):
+                found["binary"] = candidate
+                break
+    found.setdefault("config", "/etc/containerd/config.toml")
+    path = root.resolve(found["config"])
+    found["config_target"] = path
+    found["file"] = describe(root.real(path))
+    if want_text and found["file"] is not None and found["file"]["kind"] == "file":
+        found["text"] = read_text_exact(root.real(path))
+    if found.get("binary"):
+        chroot = [] if root.is_live else ["chroot", root.path]
+        rc, out, err = run([*chroot, found["binary"], "--version"])
+        found["version"] = out.split()[2].lstrip("v") if rc == 0 and len(out.split()) > 2 else ""  # noqa: PLR2004
+        rc, out, err = dump(root, found["binary"], found["config"])
+        found["dump"] = {"rc": rc, "text": out, "error": err.strip()[-2000:]}
+    return found
+
+
+def read_text_exact(path):
+    """The file's text with its own line ends; bytes that are not UTF-8 survive as surrogates."""
+    with open(path, "rb") as file:
+        return file.read().decode("utf-8", "surrogateescape")
+
+
+def dump(root, binary, config):
+    """``containerd --config FILE config dump``; 1.x fails for a missing file, then its defaults are what it runs with."""
+    chroot = [] if root.is_live else ["chroot", root.path]
+    if not os.path.exists(root.real(config)):
+        return run([*chroot, binary, "config", "default"])
+    return run([*chroot, binary, "--config", config, "config", "dump"])
+
+
+def tree_state(root, directory):
+    """What is below our directory: releases with each file's size and times, generations, the small files' hashes."""
+    found = {"exists": os.path.isdir(root.real(directory)), "releases": {}, "generations": {}, "files": {}, "current": None}
+    if not found["exists"]:
+        return found
+    base = os.path.join(directory, "releases")
+    for release in listdir(root.real(base)):
+        files = {}
+        for folder, _, names in os.walk(root.real(os.path.join(base, release))):
+            for name in names:
+                path = os.path.join(folder, name)
+                status = os.lstat(path)
+                relative = os.path.relpath(path, root.real(os.path.join(base, release)))
+                files[relative] = [status.st_size, status.st_mtime_ns, "%04o" % (status.st_mode & 0o7777)]
+        found["releases"][release] = files
+    base = os.path.join(directory, "generations")
+    for number in listdir(root.real(base)):
+        path = root.real(os.path.join(base, number))
+        try:
+            target = os.path.basename(os.readlink(os.path.join(path, "release")))
+        except OSError:
+            target = None
+        found["generations"][number] = {"release": target, "flags": read_text(os.path.join(path, "flags"))}
+    for name in ("runsc", "containerd-shim-runsc-v1", "runsc.toml", "current"):
+        found["files"][name] = describe(root.real(os.path.join(directory, name)))
+    found["current"] = (read_text(root.real(os.path.join(directory, "current"))) or "").strip() or None
+    return found
+
+
+def listdir(path):
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
+
+
+def users(root, directory):
+    """Who needs our files: processes that run from the directory, and bundles whose shim is ours, each with its pod."""
+    if not root.is_live:
+        return {"processes": [], "pods": []}
+    prefix = os.path.join(directory, "")
+    processes = []
+    for name in listdir("/proc"):
+        if name.isdigit():
+            try:
+                exe = os.readlink("/proc/%s/exe" % name)
+            except OSError:
+                continue
+            if exe.startswith(prefix):
+                processes.append({"pid": int(name), "exe": exe})
+    pods = []
+    base = "/run/containerd/io.containerd.runtime.v2.task"
+    for namespace in listdir(base):
+        for container in listdir(os.path.join(base, namespace)):
+            bundle = os.path.join(base, namespace, container)
+            shim = (read_text(os.path.join(bundle, "shim-binary-path")) or "").strip()
+            generation = read_text(os.path.join(bundle, ".gvisor-nodes-generation"))
+            if not shim.startswith(prefix) and generation is None:
+                continue
+            try:
+                with open(os.path.join(bundle, "config.json"), encoding="utf-8") as file:
+                    annotations = json.load(file).get("annotations") or {}
+            except (OSError, ValueError):
+                annotations = {}
+            pods.append(
+                {
+                    "id": container,
+                    "sandbox": annotations.get(SANDBOX_ID, container),
+                    "namespace": annotations.get("io.kubernetes.cri.sandbox-namespace", ""),
+                    "name": annotations.get("io.kubernetes.cri.sandbox-name", ""),
+                    "generation": (generation or "").strip(),
+                }
+            )
+    return {"processes": processes, "pods": pods}
+
+
+def original(root, journal):
+    """The bytes of containerd's configuration as they were before us, if the journal keeps any."""
+    name = (journal.data.get("containerd") or {}).get("original")
+    if not name:
+        return None
+    try:
+        return read_text_exact(root.real(os.path.join(journal.directory, name)))
+    except OSError:
+        return None
+
+
+def nvidia(root):
+    """What the NVIDIA driver says of itself, without touching a device."""
+    version = root.real("/proc/driver/nvidia/version")
+    return {
+        "proc": read_text(version),
+        "module": read_text(root.real("/sys/module/nvidia/version")),
+        "params_readable": os.access(root.real("/proc/driver/nvidia/params"), os.R_OK),
+        "devices": listdir(root.real("/proc/driver/nvidia/gpus")),
+    }
+
+
+def probe(options):
+    """Everything a plan needs to know of a node; one round trip.
+
+    Args:
+        options: ``host_root``, ``state_directory``, ``directory``, ``service``, ``debug_logs_directory``.
+    """
+    begin = time.monotonic()
+    root = Root(options["host_root"])
+    if not os.path.isdir(root.path):
+        raise NodeError(
+            "host_root %s is not a directory" % root.path, remedy="mount the host's root there, or use /", refused=True
+        )
+    journal = Journal(root, options["state_directory"])
+    return {
+        "host": facts(root),
+        "storage": storage(root, options["directory"]),
+        "state_storage": storage(root, options["state_directory"]),
+        "containerd": containerd(root, options["service"], want_text=True),
+        "tree": tree_state(root, options["directory"]),
+        "logs": describe(root.real(options["debug_logs_directory"])),
+        "journal": journal.data if journal.exists or journal.begun else None,
+        "original": original(root, journal),
+        "users": users(root, options["directory"]),
+        "nvidia": nvidia(root),
+        "interpreter": sys.executable,
+        "milliseconds": round((time.monotonic() - begin) * 1000),
+    }

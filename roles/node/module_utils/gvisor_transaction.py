@@ -1,0 +1,265 @@
+# Copyright the gvisor-nodes authors
+# SPDX-License-Identifier: Apache-2.0
+"""Changing containerd's configuration so that a node is never left with a containerd that does not start.
+
+The order is the whole point: keep the old bytes, arm a rollback *on the node*, swap by compare-and-swap, restart once.
+Whoever armed it disarms it after the proof. If nobody does (the controller died, the connection broke), systemd runs
+the script that is left here and the old bytes come back. Standard library only, Python >= 3.9, no Ansible.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import socket
+import time
+
+from ansible.module_utils.gvisor_host import daemon, dump, run
+from ansible.module_utils.gvisor_journal import STAGED_SUFFIX, NodeError, describe, sha256, write_file
+
+UNIT = "gvisor-nodes-rollback"
+
+# The script needs nothing but a POSIX shell and coreutils, and knows everything it needs: it must work when nothing
+# of ours is there any more. The first `mv` is the decision: of a firing timer and a disarming run, one wins.
+ROLLBACK = """#!/bin/sh
+# Left by gvisor-nodes while it changes containerd's configuration; gone when the change is proved.
+set -u
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+state={state}
+config={config}
+backup={backup}
+made={made}
+service={service}
+mv "$state/armed" "$state/rollback.firing" 2>/dev/null || exit 0
+found=$(sha256sum "$config" 2>/dev/null | cut -d' ' -f1)
+[ -e "$config" ] || found=absent
+# Only what this change made is undone: a file that somebody else wrote since is theirs.
+if [ "$found" = "$made" ]; then
+    if [ -n "$backup" ]; then
+        cp -p "$state/$backup" "$config.gvisor-nodes-staged" && mv "$config.gvisor-nodes-staged" "$config" || exit 1
+    else
+        rm -f "$config"
+    fi
+    sync
+    if [ {restart} = yes ]; then
+        systemctl reset-failed "$service" 2>/dev/null
+        systemctl restart "$service" || exit 1
+    fi
+fi
+mv "$state/rollback.firing" "$state/rollback.done"
+"""
+
+
+def stage(root, options):
+    """``config dump`` of the wanted bytes by the daemon's own binary, from a staged copy beside the real file.
+
+    Beside it, because relative imports are relative to the file. In check mode nothing is written: the bytes are
+    handed over in memory.
+    """
+    config = root.resolve(options["config"])
+    data = options["content"]
+    if options["memory"]:
+        handle = os.memfd_create("config.toml", 0)
+        try:
+            os.write(handle, data)
+            path = "/proc/self/fd/%d" % handle
+            return run([options["binary"], "--config", path, "config", "dump"], pass_fds=(handle,))
+        finally:
+            os.close(handle)
+    staged = config + STAGED_SUFFIX
+    try:
+        write_file(root.real(staged), data)
+        return dump(root, options["binary"], staged)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(root.real(staged))
+
+
+def commit(root, journal, options):
+    """Back up, arm, swap, restart at most once, wait until the socket accepts; return the daemon as it is now.
+
+    ``options``: ``config``, ``content`` (bytes, None to remove the file), ``expect`` (sha256 or ``absent``), ``service``,
+    ``socket``, ``rollback_seconds``, ``restart_timeout``, ``state`` (the word for the journal: installed, removed),
+    ``keep_original`` (the file of now becomes what uninstall restores).
+    """
+    config = root.resolve(options["config"])
+    real = root.real(config)
+    before = describe(real)
+    content = options["content"]
+    journal.make_directory(os.path.dirname(config))
+    known = journal.data.get("containerd") or {}
+    # What was there before us stays in the state directory for as long as we are on the node; what this one change
+    # replaces is kept beside it until the change is proved.
+    record = {
+        "config": config,
+        "original": known.get("original"),
+        "original_meta": known.get("original_meta"),
+        "restore": journal.backup(config),
+        "made": sha256(content) if content is not None else "absent",
+        "state": "armed",
+        "wanted": options["state"],
+    }
+    if options["keep_original"] or not known:
+        record["original"] = record["restore"]
+        record["original_meta"] = before and {key: before[key] for key in ("mode", "uid", "gid")}
+    journal.data["containerd"] = record
+    journal.data["sealed"] = None
+    journal.save()
+    arm(root, journal, options, record)
+    if content is None:
+        if before is not None:
+            if before["sha256"] != options["expect"]:
+                raise NodeError("%s was changed by somebody else" % config, remedy="run the same command again")
+            os.unlink(real)
+    else:
+        mode, uid, gid = 0o644, None, None
+        if before is not None:
+            mode, uid, gid = int(before["mode"], 8), before["uid"], before["gid"]
+        elif known.get("original_meta"):
+            meta = known["original_meta"]
+            mode, uid, gid = int(meta["mode"], 8), meta["uid"], meta["gid"]
+        write_file(real, content, mode=mode, uid=uid, gid=gid, expect=options["expect"])
+    record["state"] = "switched"
+    journal.save()
+    if not root.is_live:
+        return None
+    return restart(options)
+
+
+def serve_again(root, journal, options):
+    """Restart for a file that is right already; a rollback that a killed run left armed is armed anew first."""
+    record = journal.data.get("containerd") or {}
+    if record.get("state") in ("armed", "switched"):
+        arm(root, journal, options, record)
+    return restart(options)
+
+
+def arm(root, journal, options, record):
+    """Leave the rollback script and let systemd run it unless somebody disarms it in time."""
+    script = os.path.join(journal.directory, "rollback.sh")
+    text = ROLLBACK.format(
+        state=shlex.quote(journal.directory),
+        config=shlex.quote(record["config"]),
+        backup=shlex.quote(record["restore"] or ""),
+        made=shlex.quote(record["made"]),
+        service=shlex.quote(options["service"]),
+        restart="yes" if root.is_live else "no",
+    )
+    write_file(root.real(script), text.encode(), mode=0o700)
+    write_file(root.real(os.path.join(journal.directory, "armed")), b"", mode=0o600)
+    if not root.is_live:
+        return
+    stop_timer()
+    rc, out, err = run(
+        [
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            "--unit=" + UNIT,
+            "--on-active=%d" % options["rollback_seconds"],
+            "--timer-property=AccuracySec=1s",
+            "/bin/sh",
+            script,
+        ]
+    )
+    if rc != 0:
+        raise NodeError(
+            "cannot arm the rollback on the node",
+            why=(err or out).strip(),
+            remedy="systemd must be able to start transient timers (systemd-run); nothing was changed",
+        )
+
+
+def stop_timer():
+    for kind in (".timer", ".service"):
+        run(["systemctl", "stop", UNIT + kind])
+    run(["systemctl", "reset-failed", UNIT + ".service"])
+
+
+def disarm(root, journal):
+    """Call the rollback off; raises if it fired first."""
+    armed = root.real(os.path.join(journal.directory, "armed"))
+    known = journal.data.get("containerd")
+    if known and known["state"] in ("armed", "switched"):
+        try:
+            os.unlink(armed)
+        except FileNotFoundError:
+            raise NodeError(
+                "the node rolled containerd's configuration back",
+                why="the proof took longer than the rollback timer, or the run was interrupted",
+                remedy="run the same command again; raise containerd_rollback_seconds if the node is slow",
+            ) from None
+        known["state"] = known["wanted"]
+    if root.is_live:
+        stop_timer()
+    for name in ("rollback.sh", "rollback.done", "rollback.firing"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(root.real(os.path.join(journal.directory, name)))
+    if known and known.get("restore") and known["restore"] != known.get("original"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(root.real(os.path.join(journal.directory, known["restore"])))
+        known["restore"] = None
+
+
+def restart(options):
+    """One restart, then wait for the socket; the caller still has to ask CRI whether the node is alive."""
+    begin = time.monotonic()
+    rc, out, err = run(["systemctl", "restart", options["service"]], timeout=options["restart_timeout"])
+    if rc != 0:
+        _, log, _ = run(["journalctl", "-u", options["service"], "-n", "15", "--no-pager", "-o", "cat"])
+        raise NodeError(
+            "%s does not start with the new configuration" % options["service"],
+            why=(err or out).strip() + ("\n" + log.strip() if log else ""),
+            remedy="the old configuration is put back; see the lines above",
+        )
+    deadline = begin + options["restart_timeout"]
+    while not answers(options["socket"]):
+        if time.monotonic() > deadline:
+            raise NodeError(
+                "containerd's socket %s does not answer after the restart" % options["socket"],
+                why="waited %d s" % options["restart_timeout"],
+                remedy="the old configuration is put back; see journalctl -u %s" % options["service"],
+            )
+        # The condition is the socket; fifty looks a second cost nothing.
+        time.sleep(0.02)
+    found = daemon(options["service"])
+    found["restart_milliseconds"] = round((time.monotonic() - begin) * 1000)
+    return found
+
+
+def answers(path):
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as client:
+        client.settimeout(1)
+        try:
+            client.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def roll_back(root, journal, options):
+    """Put the old bytes back now, by the very script that the timer would run; False if there was nothing to undo."""
+    known = journal.data.get("containerd")
+    if not known or known["state"] not in ("armed", "switched"):
+        return False
+    script = root.real(os.path.join(journal.directory, "rollback.sh"))
+    rc, out, err = (0, "", "")
+    if os.path.exists(root.real(os.path.join(journal.directory, "armed"))) and os.path.exists(script):
+        rc, out, err = run(["/bin/sh", script], timeout=options["restart_timeout"])
+    fired = os.path.exists(root.real(os.path.join(journal.directory, "rollback.done")))
+    if rc != 0:
+        raise NodeError(
+            "the rollback did not bring %s back" % options["service"],
+            why=(err or out).strip() or "exit code %d" % rc,
+            remedy="on the node: sh %s/rollback.sh; journalctl -u %s" % (journal.directory, options["service"]),
+        )
+    if root.is_live:
+        stop_timer()
+    known["state"] = "rolled-back"
+    journal.data["sealed"] = None
+    journal.save()
+    for name in ("armed", "rollback.sh", "rollback.done", "rollback.firing"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(root.real(os.path.join(journal.directory, name)))
+    return fired

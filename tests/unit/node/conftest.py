@@ -1,0 +1,25 @@
+"""The node's own code, imported here as Ansible would bundle it: below ``ansible.module_utils``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import ansible.module_utils
+import pytest
+
+ROLE = Path(__file__).parents[3] / "roles" / "node"
+
+ansible.module_utils.__path__.append(str(ROLE / "module_utils"))
+sys.path.insert(0, str(ROLE / "library"))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A host's root directory with what every host has."""
+    from ansible.module_utils.gvisor_journal import Root
+
+    directory = tmp_path / "host"
+    for path in ("opt", "var/lib", "var/log", "etc/containerd", "run", "proc", "sys"):
+        (directory / path).mkdir(parents=True)
+    return Root(str(directory))
