@@ -64,7 +64,6 @@ def up(
     typer.echo(lab.inventory)
 
 
-
 @app.command()
 def down(
     name: Name = "lab",
@@ -93,13 +92,15 @@ def list_(
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table("lab", "node", "state", "ssh port", "kind", "inventory", box=None)
-    for row in rows:
-        table.add_row(*(str(row[key] or "-") for key in ("lab", "node", "state", "port", "kind", "inventory")))
-    if rows:
-        Console().print(table)
-    else:
+    if not rows:
         typer.echo("there is no lab; make one: gvisor-nodes lab up", err=True)
+        return
+    table = Table("lab", "node", "state", "ssh port", "kind", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(str(row[key] or "-") for key in ("lab", "node", "state", "port", "kind")))
+    Console().print(table)
+    for inventory in sorted({str(row["inventory"]) for row in rows if row["inventory"]}):
+        typer.echo(f"inventory: {inventory}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

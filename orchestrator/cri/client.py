@@ -70,13 +70,14 @@ class RuntimeClient:
     def run_sandbox(self, handler: str, uid: str, labels: dict[str, str], cgroup_parent: str, seconds: float) -> str:
         """Start a sandbox in the node's own network, so that no CNI is needed.
 
+        It gets no hostname: with the node's network it has the node's UTS namespace too, and runc refuses one there.
+
         Returns:
             Its id.
         """
         messages = self._messages
         config = messages.PodSandboxConfig(
             metadata=messages.PodSandboxMetadata(name="gvisor-nodes-proof", uid=uid, namespace="gvisor-nodes"),
-            hostname="gvisor-nodes-proof",
             labels=labels,
             linux=messages.LinuxPodSandboxConfig(
                 cgroup_parent=cgroup_parent,

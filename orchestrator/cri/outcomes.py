@@ -63,6 +63,8 @@ def _rule(pattern: str, outcome: str, remedy: str) -> Rule:
 
 SHIM = "put the shim back (apply again); the handler's runtime_type must be its absolute path and the file executable"
 
+RUNSC = "put runsc back (apply again); the options file's binary_name must be an executable file"
+
 RULES = (
     _rule(
         r"no runtime for \S+ is configured",
@@ -101,19 +103,21 @@ RULES = (
         "failed",
         "the shim may not lower its OOM score: run containerd with CAP_SYS_RESOURCE",
     ),
-    # Last: the path in these texts tells which file; a shim that cannot be executed is known by its name.
     _rule(
-        r"containerd-shim-runsc-v1\S*: (no such file|not found|permission denied|inaccessible)", "shim-missing", SHIM
+        r"unknown platform",
+        "flags-refused",
+        "correct runsc_flags: this release does not know that platform",
     ),
+    # `start` is the shim itself; errors of `create shim task` come from a shim that works
     _rule(
-        r"failed to (start|create) shim.*(no such file or directory|not found|file does not exist)",
+        r"failed to start shim: .*(no such file|not found|file does not exist|permission denied|exec format error)",
         "shim-missing",
         SHIM,
     ),
-    _rule(
-        r"fork/exec \S+: no such file or directory", "failed", "put runsc back (apply again): binary_name names no file"
-    ),
+    _rule(r"fork/exec \S+: (no such file|permission denied)", "failed", RUNSC),
 )
+# runsc ended before it could log: refused flags, or a runsc that cannot be executed; the text does not say which.
+SILENT = re.compile(r"did not terminate successfully \(unable to retrieve OCI runtime error")
 
 
 def classify(facts: Facts, request: Request) -> Verdict:
@@ -135,7 +139,7 @@ def classify(facts: Facts, request: Request) -> Verdict:
             f"exit-{facts.flags['rc']}",
         )
     if facts.failure is not None:
-        verdict = _failure(facts.failure, request)
+        verdict = _failure(facts.failure, facts.flags, request)
         differs = difference(facts.view, request)
         if differs and verdict.outcome != "cri-unavailable":
             return Verdict(verdict.outcome, f"{verdict.detail}; {differs}", verdict.remedy, verdict.code)
@@ -169,12 +173,12 @@ def difference(view: HandlerView | None, request: Request) -> str:
     )
 
 
-def _failure(failure: CallError, request: Request) -> Verdict:
+def _failure(failure: CallError, flags: dict[str, Any] | None, request: Request) -> Verdict:
     detail = f"{failure.call}: {failure.message}"
     if failure.code == "DEADLINE_EXCEEDED":
         return Verdict(
             "timeout",
-            f"{failure.call} gave no answer within {request.timeout:g} s",
+            f"{failure.call} gave no answer within the deadline ({request.timeout:g} s in all)",
             "look at `journalctl -u containerd` of this minute: a shim or runsc hangs (containerd 1.7 holds a failed "
             "start for 60 s before it says why, so a timeout above that shows the reason)",
             failure.code,
@@ -194,15 +198,36 @@ def _failure(failure: CallError, request: Request) -> Verdict:
             else "check `systemctl status containerd` and that the socket path is right",
             failure.code,
         )
-    for rule in RULES:
-        if rule.pattern.search(failure.message):
-            return Verdict(rule.outcome, detail, rule.remedy, failure.code)
-    return Verdict(
+    verdict = _silent(failure, flags) or next(
+        (
+            Verdict(rule.outcome, detail, rule.remedy, failure.code)
+            for rule in RULES
+            if rule.pattern.search(failure.message)
+        ),
+        None,
+    )
+    return verdict or Verdict(
         "failed",
         detail,
         "look at `journalctl -u containerd`, and set runsc_flags debug and debug-log for runsc's own words",
         failure.code,
     )
+
+
+def _silent(failure: CallError, flags: dict[str, Any] | None) -> Verdict | None:
+    """The verdict where runsc ended without a word, by what its own check of the flags gave; None elsewhere."""
+    if not SILENT.search(failure.message) or flags is None or flags.get("rc") is None:
+        return None
+    detail = f"{failure.call}: {failure.message}"
+    if flags["rc"] == 0:
+        return Verdict(
+            "flags-refused",
+            f"{detail} (the flags of runsc_flags are not the reason: runsc takes them)",
+            "look at [runsc_config] of the handler's options file: runsc refuses a flag that is set there",
+            failure.code,
+        )
+    said = f"`{' '.join(flags['argv'])}` exits {flags['rc']}: {flags['text']}"
+    return Verdict("failed", f"{detail} ({said})", RUNSC, failure.code)
 
 
 def _judge(evidence: dict[str, Any], view: HandlerView | None, request: Request) -> Verdict:

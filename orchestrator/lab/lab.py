@@ -129,9 +129,7 @@ class Lab:
         engine = find_engine()
         releases = LabReleases.of(patched=not probed.lowers_oom_score)
         with (
-            held(
-                labs_directory() / f"{name}.lock", what=f"lab {name}", timeout=_LOCK_SECONDS, progress=on_progress
-            ),
+            held(labs_directory() / f"{name}.lock", what=f"lab {name}", timeout=_LOCK_SECONDS, progress=on_progress),
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="gvisor") as builder,
         ):
             built = builder.submit(releases.ensure, release, on_progress)
@@ -256,8 +254,10 @@ def clean(progress: Progress = silent) -> None:
     for name in left_overs(engine):
         down(name, progress)
     for image in engine.images():
-        progress(f"remove image {image}")
-        engine.remove_image(image)
+        removed = engine.remove_image(image)
+        progress(
+            f"removed image {image}" if removed else f"image {image} stays: a lab of another state directory uses it"
+        )
     progress(f"remove {cache_directory()}")
     shutil.rmtree(cache_directory(), ignore_errors=True)
     if labs_directory().is_dir() and not any(labs_directory().iterdir()):
