@@ -70,11 +70,11 @@ def down(
     everything: Annotated[bool, typer.Option("--all", help="All labs of this user.")] = False,
 ) -> None:
     """Remove a lab: its containers with their volumes, its network, its keys and its inventory."""
-    from orchestrator.lab import lab as labs  # noqa: PLC0415
+    from orchestrator.lab import removal  # noqa: PLC0415
 
     with _progress() as progress:
-        for each in labs.left_overs() if everything else [name]:
-            removed = labs.down(each, progress)
+        for each in removal.left_overs() if everything else [name]:
+            removed = removal.down(each, progress)
             progress(f"the lab {each} is gone" if removed else f"there was no lab {each}")
 
 
@@ -84,8 +84,9 @@ def list_(
 ) -> None:
     """Show the nodes of all labs."""
     from orchestrator.lab.lab import Lab  # noqa: PLC0415
+    from orchestrator.lab.paths import lab_names  # noqa: PLC0415
 
-    rows = [row for name in Lab.names() for row in Lab.describe(name)]
+    rows = [row for name in lab_names() for row in Lab.describe(name)]
     if output is Output.JSON:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -135,10 +136,10 @@ def build(
 @app.command()
 def clean() -> None:
     """Remove all labs, the node images and what was built for them, and nothing else."""
-    from orchestrator.lab import lab as labs  # noqa: PLC0415
+    from orchestrator.lab import removal  # noqa: PLC0415
 
     with _progress() as progress:
-        labs.clean(progress)
+        removal.clean(progress)
 
 
 if __name__ == "__main__":

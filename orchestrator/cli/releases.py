@@ -77,6 +77,7 @@ def fetch(
 ) -> None:
     """Fetch a release into the cache, checked, and show its files."""
     from orchestrator.gvisor.artifacts import DEFAULT_BUCKET, ArtifactSources, resolve  # noqa: PLC0415
+    from orchestrator.gvisor.catalogue import Catalogue  # noqa: PLC0415
     from orchestrator.gvisor.elf import host_architecture  # noqa: PLC0415
     from orchestrator.gvisor.mirror import export  # noqa: PLC0415
 
@@ -88,7 +89,9 @@ def fetch(
         go_module=go_module,
     )
     found = resolve(release, arch or host_architecture(), sources, _tell)
-    place = export(found, to) if to is not None else found.directory
+    place = found.directory
+    if to is not None:
+        place = export(found, Catalogue.load(sources.releases_files).entry(release, found.architecture), to)
     for warning in found.warnings:
         _tell(f"warning: {warning}")
     rows = [{"file": file.path, "size": file.size, "sha512": file.sha512} for file in found.files]

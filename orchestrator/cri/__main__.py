@@ -47,17 +47,9 @@ def fault(request: Request | None, code: str, detail: str, remedy: str = "") -> 
         # whether the sandbox is gone is not known here, and must not be claimed
         course = proof.Course(request.timeout, removed=False)
         return proof.answer(Verdict(outcome, detail, remedy, code), course)
-    # both shapes: a request that could not be read has no verb
-    return {
-        "ok": False,
-        "outcome": "failed",
-        "error": error,
-        "code": code,
-        "detail": detail,
-        "remedy": remedy,
-        "removed": 0,
-        "handlers": {},
-    }
+    # every shape at once: a request that could not be read has no verb
+    nothing = proof.answer(Verdict("failed", detail, remedy, code), proof.Course(0.0))
+    return {**nothing, "ok": False, "error": error, "version": None, "handlers": {}, "sandbox_image": None}
 
 
 def scrubbed(answer: dict[str, Any], request: Request | None) -> str:

@@ -106,6 +106,7 @@ def _run(spec: Spec, stop: _Stop, pipe: Any) -> tuple[str, int]:
         inventory=[],
         cmdline=spec["cmdline"],
         envvars={**spec["environment"], "MAX_EVENT_RES": str(_RESULT_BYTES)},
+        fact_cache_type="memory",  # its default keeps every fact of every host in files
         settings={"pexpect_timeout": _POLL_SECONDS, "suppress_output_file": True},
         quiet=True,
         event_handler=handle,

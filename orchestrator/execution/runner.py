@@ -160,6 +160,7 @@ class _Child:
         self._directory = directory
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._end: dict[str, Any] | None = None
+        self._complaint = ""
         self.stopped = False
         (directory / "tmp").mkdir(mode=0o700)
         read, write = os.pipe()
@@ -203,6 +204,9 @@ class _Child:
             self._process.kill()
             self._process.wait()
         self._reader.join(5.0)
+        self._stderr.seek(0)
+        self._complaint = self._stderr.read()[-2000:]
+        self._stderr.close()
 
     def _read(self, descriptor: int) -> None:
         # Drained by a thread: however slow the receiver is, ansible-playbook never waits for it.
@@ -261,8 +265,7 @@ class _Child:
         """Return why there is no ordinary end, or None."""
         if self.stopped or (self._end is not None and not self._end["error"]):
             return None
-        self._stderr.seek(0)
-        cause = self._end["error"] if self._end else self._stderr.read()[-2000:]
+        cause: str = self._end["error"] if self._end else self._complaint
         return GvisorNodesError(
             "the run ended without a result",
             why=cause.strip() or f"the process that runs Ansible ended with status {self._process.returncode}",

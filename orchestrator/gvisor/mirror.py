@@ -9,14 +9,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import GvisorNodesError, InvalidInputError
+from orchestrator.gvisor.catalogue_entry import CatalogueEntry, read_file, render
 from orchestrator.gvisor.releases import ARCHIVE, RUNSC
+from orchestrator.gvisor.storage import write_atomically
 
 if TYPE_CHECKING:
     from orchestrator.gvisor.artifact_set import ArtifactSet
-    from orchestrator.gvisor.catalogue_entry import CatalogueEntry
+
+CATALOGUE: Final = "releases.json"
 
 
 def find(directory: Path, entry: CatalogueEntry) -> Path:
@@ -56,11 +59,16 @@ def candidates(directory: Path, release: str, architecture: str) -> tuple[Path, 
     return (directory / release / architecture, directory / release, directory / architecture, directory)
 
 
-def export(found: ArtifactSet, directory: Path) -> Path:
+def export(found: ArtifactSet, entry: CatalogueEntry, directory: Path) -> Path:
     """Copy a release's files to ``DIRECTORY/RELEASE/ARCHITECTURE``, replacing what was there by a rename.
+
+    ``DIRECTORY/releases.json`` is a catalogue file with the hashes of everything exported there. It is needed where
+    the built-in catalogue has no hash of every file (a build, a tarball), and must reach the other site by a way that
+    is trusted: a directory cannot vouch for itself, so nothing reads it without being told to.
 
     Args:
         found: checked files.
+        entry: what the catalogue says about them.
         directory: made if missing.
 
     Returns:
@@ -83,6 +91,7 @@ def export(found: ArtifactSet, directory: Path) -> Path:
             if target.exists():
                 target.rename(old)
             new.rename(target)
+        _record(found, entry, directory / CATALOGUE)
     except OSError as error:
         raise GvisorNodesError(
             f"the files of gVisor release {found.release} cannot be copied to {target}",
@@ -90,3 +99,17 @@ def export(found: ArtifactSet, directory: Path) -> Path:
             remedy="choose a directory that is writable and has 300 MB of free space",
         ) from error
     return target
+
+
+def _record(found: ArtifactSet, entry: CatalogueEntry, file: Path) -> None:
+    known = {(old.release, old.architecture): old for old in (read_file(file) if file.exists() else ())}
+    known[found.release, found.architecture] = CatalogueEntry(
+        release=entry.release,
+        architecture=entry.architecture,
+        layout=entry.layout,
+        source=found.source,
+        date=entry.date,
+        files={item.path: f"sha512:{item.sha512}" for item in found.files},
+    )
+    write_atomically(file, render(known.values()).encode())
+    file.chmod(0o644)

@@ -9,7 +9,8 @@ The next step is in :mod:`orchestrator.lab.lab` (the life of a lab), from there 
 :mod:`orchestrator.lab.node` (one running node).
 """
 
-from orchestrator.lab.lab import DEFAULT_RELEASE, Lab
+from orchestrator.lab.artifacts import DEFAULT_RELEASE
+from orchestrator.lab.lab import Lab
 from orchestrator.lab.node import LabNode
 
 __all__ = ["DEFAULT_RELEASE", "Lab", "LabNode"]

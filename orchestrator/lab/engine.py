@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import GvisorNodesError, MissingComponentError
-from orchestrator.lab.paths import cache_directory
+from orchestrator.lab.paths import cache_directory, replace_file
 from orchestrator.lab.program import PACKAGES, call
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VARIABLE = "GVISOR_NODES_LAB_ENGINE"
-LABEL = "gvisor-nodes.lab"
+LABEL = "gvisor-nodes.lab"  # on everything: the name of the lab
+NODE_LABEL = "gvisor-nodes.node"  # on nodes: their number
+KIND_LABEL = "gvisor-nodes.kind"  # on nodes
+STATE_LABEL = "gvisor-nodes.state"  # on everything: the directory of the labs it was made from
 IMAGE_LABEL = "gvisor-nodes.lab-image"
 SSH_PORT = "22/tcp"
 
@@ -207,9 +210,7 @@ def podman() -> Engine:
     configuration = cache_directory() / "containers.conf"
     if not configuration.exists() or configuration.read_text(encoding="utf-8") != _CONTAINERS_CONF:
         configuration.parent.mkdir(parents=True, exist_ok=True)
-        draft = configuration.with_suffix(f".{os.getpid()}")
-        draft.write_text(_CONTAINERS_CONF, encoding="utf-8")
-        draft.replace(configuration)
+        replace_file(configuration, _CONTAINERS_CONF)
     return Engine(
         name="podman",
         run_options=("--runtime=runc", "--systemd=false", *_COMMON_RUN_OPTIONS),

@@ -41,4 +41,5 @@ def render_inventory(
     }
     if user != "root":
         variables["ansible_become"] = True
-    return yaml.safe_dump({"all": {"hosts": hosts, "vars": variables}}, sort_keys=False, width=1000)
+    text: str = yaml.safe_dump({"all": {"hosts": hosts, "vars": variables}}, sort_keys=False, width=1000)
+    return text

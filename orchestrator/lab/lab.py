@@ -1,59 +1,38 @@
-"""The life of a lab: up (again and again), listed, and down without a trace.
+"""The life of a lab: brought up (again and again), looked at, and loaded by those that come later.
 
 What is the lab's carries its name: containers and network have the label ``gvisor-nodes.lab=<name>``, keys and the
-inventory lie in its state directory. Down removes by label, so also what an interrupted up left behind.
+inventory lie in its state directory. How nodes are started is in :mod:`orchestrator.lab.provisioning`, how a lab ends
+in :mod:`orchestrator.lab.removal`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import GvisorNodesError, InvalidInputError
+from orchestrator.errors import InvalidInputError
 from orchestrator.lab import capabilities
 from orchestrator.lab.artifacts import DEFAULT_RELEASE, LabReleases
-from orchestrator.lab.engine import LABEL, Container, Engine, find_engine
+from orchestrator.lab.engine import KIND_LABEL, Engine, find_engine
 from orchestrator.lab.image import NodeImage
 from orchestrator.lab.inventory import render_inventory
 from orchestrator.lab.kinds import DEFAULT_KIND, kind_named
 from orchestrator.lab.lock import held
-from orchestrator.lab.node import LabNode
-from orchestrator.lab.paths import cache_directory, lab_directory, labs_directory
-from orchestrator.lab.program import Progress, call, require, silent
+from orchestrator.lab.paths import lab_directory, lab_lock, lab_names, replace_file
+from orchestrator.lab.program import Progress, silent
+from orchestrator.lab.provisioning import by_number, make_credentials, node_of, prepare_nodes, start_nodes
+from orchestrator.lab.removal import down
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-NODE_LABEL = "gvisor-nodes.node"
-KIND_LABEL = "gvisor-nodes.kind"
-STATE_LABEL = "gvisor-nodes.state"
+    from orchestrator.lab.node import LabNode
 
 _MOST_NODES = 50
-_READY_SECONDS = 90.0
-_LOCK_SECONDS = 3600.0
-
-# Runs on every node at every up; changes nothing where the key is in already (a snapshot of the tree must not see an up).
-# Standard input: the password of `operator`, then the public key that may log in.
-_ADMIT = """\
-set -e
-read -r password
-read -r key
-[ "$(cat /root/.ssh/authorized_keys 2>/dev/null)" != "$key" ] || exit 0
-printf 'operator:%s\\n' "$password" | chpasswd
-for user in admin operator root; do
-  home=$(getent passwd $user | cut -d: -f6)
-  install -d -m 700 $home/.ssh
-  printf '%s\\n' "$key" > $home/.ssh/authorized_keys
-  chown -R $user: $home/.ssh
-  chmod 600 $home/.ssh/authorized_keys
-done
-"""
+_LOCK_SECONDS = 3600.0  # as long as the longest build
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +74,7 @@ class Lab:
         text = render_inventory(
             self.nodes, release=self.release, releases=self.releases, user=user, identity=self.state / "id_ed25519"
         )
-        _replace(path, text)
+        replace_file(path, text)
 
     @classmethod
     def up(
@@ -129,21 +108,21 @@ class Lab:
         engine = find_engine()
         releases = LabReleases.of(patched=not probed.lowers_oom_score)
         with (
-            held(labs_directory() / f"{name}.lock", what=f"lab {name}", timeout=_LOCK_SECONDS, progress=on_progress),
+            held(lab_lock(name), what=f"lab {name}", timeout=_LOCK_SECONDS, progress=on_progress),
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="gvisor") as builder,
         ):
             built = builder.submit(releases.ensure, release, on_progress)
             image = NodeImage.of(node_kind, probed).ensure(engine, on_progress)
             state.mkdir(parents=True, exist_ok=True)
             state.chmod(0o700)
-            _make_credentials(name, state)
-            containers = _start(engine, name, nodes, image, kind, on_progress)
-            made = tuple(_node(container, engine, state) for container in containers)
-            _prepare(made, state, on_progress)
+            make_credentials(name, state)
+            containers = start_nodes(engine, name, nodes, image=image, kind=kind, progress=on_progress)
+            made = tuple(node_of(container, engine, state) for container in containers)
+            prepare_nodes(made, state, on_progress)
             built.result()
             lab = cls(name, made, release, kind, state, engine, releases)
             lab._write_inventory(lab.inventory, "root")
-            _replace(state / "lab.json", json.dumps({"release": release, "kind": kind}) + "\n")
+            replace_file(state / "lab.json", json.dumps({"release": release, "kind": kind}) + "\n")
         return lab
 
     @classmethod
@@ -157,22 +136,16 @@ class Lab:
         if not (state / "lab.json").exists():
             raise InvalidInputError(
                 f"There is no lab called {name!r}",
-                why=f"labs: {', '.join(cls.names()) or 'none'}",
+                why=f"labs: {', '.join(lab_names()) or 'none'}",
                 remedy=f"gvisor-nodes lab up --name {name}",
             )
         written = json.loads((state / "lab.json").read_text(encoding="utf-8"))
         engine = find_engine()
         nodes = tuple(
-            _node(container, engine, state) for container in _by_number(engine.containers(name)) if container.running
+            node_of(container, engine, state) for container in by_number(engine.containers(name)) if container.running
         )
         releases = LabReleases.of(patched=not capabilities.probe().lowers_oom_score)
         return cls(name, nodes, written["release"], written["kind"], state, engine, releases)
-
-    @staticmethod
-    def names() -> list[str]:
-        """Return the names of all labs of this user, those of an interrupted up included."""
-        directory = labs_directory()
-        return sorted(path.name for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
 
     @staticmethod
     def describe(name: str) -> list[dict[str, str | int | None]]:
@@ -187,7 +160,7 @@ class Lab:
                 "kind": container.labels.get(KIND_LABEL),
                 "inventory": str(inventory) if inventory.exists() else None,
             }
-            for container in _by_number(find_engine().containers(name))
+            for container in by_number(find_engine().containers(name))
         ]
 
     def node(self, name: str) -> LabNode:
@@ -206,37 +179,8 @@ class Lab:
         )
 
     def down(self) -> None:
-        """Remove what up made; see :func:`down`."""
+        """Remove what up made; see :func:`orchestrator.lab.removal.down`."""
         down(self.name)
-
-
-def down(name: str, on_progress: Progress = silent) -> bool:
-    """Remove the lab's containers with their volumes, its network and its state; tell whether there was anything."""
-    state = lab_directory(name)
-    engine = find_engine()
-    lock = labs_directory() / f"{name}.lock"
-    with held(lock, what=f"lab {name}", timeout=_LOCK_SECONDS, progress=on_progress):
-        containers = [container.name for container in engine.containers(name)]
-        networks = engine.networks(name)
-        if containers:
-            on_progress(f"remove {', '.join(containers)}")
-        engine.remove_containers(containers)
-        for network in networks:
-            engine.remove_network(network)
-        there = bool(containers or networks or state.exists())
-        shutil.rmtree(state, ignore_errors=True)
-        lock.unlink()
-    return there
-
-
-def left_overs(engine: Engine | None = None) -> list[str]:
-    """Return the names of all labs of this user's state directory, and of containers and networks made from there."""
-    engine = engine or find_engine()
-    mine = str(labs_directory())
-    of_containers = {
-        container.labels[LABEL] for container in engine.containers() if container.labels.get(STATE_LABEL) == mine
-    }
-    return sorted({*Lab.names(), *of_containers})
 
 
 def build(releases: Sequence[str], kind: str, progress: Progress = silent) -> list[str]:
@@ -246,90 +190,3 @@ def build(releases: Sequence[str], kind: str, progress: Progress = silent) -> li
     made = LabReleases.of(patched=not probed.lowers_oom_score)
     tag = NodeImage.of(kind_named(kind), probed).ensure(find_engine(), progress)
     return [tag, *(str(made.ensure(release, progress)) for release in releases)]
-
-
-def clean(progress: Progress = silent) -> None:
-    """Remove every lab, every node image and the lab's cache."""
-    engine = find_engine()
-    for name in left_overs(engine):
-        down(name, progress)
-    for image in engine.images():
-        removed = engine.remove_image(image)
-        progress(
-            f"removed image {image}" if removed else f"image {image} stays: a lab of another state directory uses it"
-        )
-    progress(f"remove {cache_directory()}")
-    shutil.rmtree(cache_directory(), ignore_errors=True)
-    if labs_directory().is_dir() and not any(labs_directory().iterdir()):
-        labs_directory().rmdir()
-
-
-def _start(engine: Engine, lab: str, nodes: int, image: str, kind: str, progress: Progress) -> list[Container]:
-    """Start what does not run, all at once, and return every container of the lab, by number."""
-    network = f"gvisor-nodes-{lab}"
-    state = {STATE_LABEL: str(labs_directory())}
-    engine.add_network(network, {LABEL: lab, **state})
-    there = {container.name: container for container in engine.containers(lab)}
-    wanted = {f"gvisor-nodes-{lab}-{number}": number for number in range(1, nodes + 1)}
-    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="node") as pool:
-        started = []
-        for name in sorted(there.keys() | wanted.keys()):
-            if name not in there:
-                progress(f"start {name}")
-                labels = {LABEL: lab, NODE_LABEL: str(wanted[name]), KIND_LABEL: kind, **state}
-                started.append(pool.submit(engine.start_node, name, image, network=network, labels=labels))
-            elif not there[name].running:
-                progress(f"start {name} again")
-                started.append(pool.submit(engine.start_again, name))
-        for future in started:
-            future.result()
-    return _by_number(engine.containers(lab))
-
-
-def _prepare(nodes: tuple[LabNode, ...], state: Path, progress: Progress) -> None:
-    """Wait for every node, let our key in, and write down the host keys that they really have."""
-    progress("wait for systemd, sshd and containerd")
-    stdin = "".join(
-        (state / name).read_text(encoding="ascii").strip() + "\n" for name in ("operator-password", "id_ed25519.pub")
-    )
-
-    def prepare(node: LabNode) -> str:
-        node.wait_until_ready(_READY_SECONDS)
-        node.run(_ADMIT, stdin=stdin)
-        return f"[127.0.0.1]:{node.port} {node.host_key()}\n"
-
-    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="node") as pool:
-        _replace(state / "known_hosts", "".join(pool.map(prepare, nodes)))
-
-
-def _make_credentials(name: str, state: Path) -> None:
-    if not (state / "id_ed25519.pub").exists():
-        (state / "id_ed25519").unlink(missing_ok=True)
-        call(
-            [require("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", f"gvisor-nodes lab {name}"]
-            + ["-f", str(state / "id_ed25519")],
-            what="No ssh key for the lab",
-        )
-    if not (state / "operator-password").exists():
-        _replace(state / "operator-password", secrets.token_urlsafe(12) + "\n", mode=0o600)
-
-
-def _node(container: Container, engine: Engine, state: Path) -> LabNode:
-    if container.ssh_port is None:
-        raise GvisorNodesError(
-            f"The node {container.name} has no port for ssh",
-            why="it stopped just after it was started" if not container.running else "the engine published none",
-            remedy=f"{engine.name} logs {container.name}; then gvisor-nodes lab down and up again",
-        )
-    return LabNode(container.name, container.ssh_port, engine, state / "id_ed25519", state / "known_hosts")
-
-
-def _by_number(containers: list[Container]) -> list[Container]:
-    return sorted(containers, key=lambda container: int(container.labels.get(NODE_LABEL, "0")))
-
-
-def _replace(path: Path, text: str, mode: int = 0o644) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.chmod(mode)
-    draft.replace(path)

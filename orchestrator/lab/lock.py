@@ -53,7 +53,7 @@ def held(path: Path, *, what: str, timeout: float, progress: Progress = silent) 
 
 
 def _locked(file: IO[str], path: Path) -> bool:
-    """Try to lock; a file whose name was removed by its last holder meanwhile locks nobody out, so it does not count."""
+    """Try to lock; a file that its last holder removed meanwhile locks nobody out, so it does not count."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

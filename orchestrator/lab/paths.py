@@ -40,3 +40,23 @@ def lab_directory(name: str) -> Path:
             remedy="choose another --name",
         )
     return labs_directory() / name
+
+
+def lab_lock(name: str) -> Path:
+    """Return the file that whoever changes the lab ``name`` locks; beside its directory, which comes and goes."""
+    return labs_directory() / f"{name}.lock"
+
+
+def lab_names() -> list[str]:
+    """Return the names of all labs of this user, those of an interrupted up included."""
+    directory = labs_directory()
+    return sorted(path.name for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
+
+
+def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file so that a reader sees the old or the new one, and nobody sees a secret that ``mode`` hides."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.touch(mode=mode)
+    draft.chmod(mode)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

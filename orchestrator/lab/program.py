@@ -22,6 +22,7 @@ PACKAGES = {
     "gcc": "gcc libc6-dev",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
+    "go": "golang-go",
     "tar": "tar",
     "chroot": "coreutils",
 }

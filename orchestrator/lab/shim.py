@@ -1,9 +1,9 @@
 """gVisor's module with one constant changed, for machines on which nobody may lower an ``oom_score_adj``.
 
 gVisor's shim gives itself the score -999 and ends when it may not, so on a machine without CAP_SYS_RESOURCE no sandbox
-starts. Only there, and only for the lab, the shim is built from a copy of the published module in which that score is 0;
-the releases file that comes with it says so. ``go build -overlay`` would save the copy, but refuses files that lie in the
-module cache.
+starts. Only there, and only for the lab, the shim is built from a copy of the published module in which that score is
+0; the releases file that comes with it says so. ``go build -overlay`` would save the copy, but refuses files that lie
+in the module cache.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import json
 import re
 import shutil
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import GvisorNodesError
+from orchestrator.gvisor.gobuild import MODULE
 from orchestrator.lab.program import Progress, call, require, silent
 
-MODULE = "gvisor.dev/gvisor"
+if TYPE_CHECKING:
+    from pathlib import Path
 
-# Where the constant has been: pkg/shim/service.go (2025), pkg/shim/v1/service.go (until 2026-05), pkg/shim/v1/manager.go.
+# Where the constant is: in 20260905 (containerd 2 library), in 20260224, in 20250205.
 _SOURCES = ("pkg/shim/v1/manager.go", "pkg/shim/v1/service.go", "pkg/shim/service.go")
 _CONSTANT = re.compile(r"(?m)^(\s*oomScoreMax(?:Killable)?\s*=\s*)-999$")
-
-GO_REMEDY = "install Go >= 1.24 (Debian: apt-get install golang-go, or go.dev/doc/install) and put `go` into PATH"
 
 
 def copy_with_patched_shim(version: str, destination: Path, progress: Progress = silent) -> None:

@@ -36,11 +36,11 @@ WRITTEN_BY_OTHERS: dict[str, str] = {
     "/var/lib/containerd": "containerd's own state: a restart, a pod or an image changes its databases and directories",
     "/var/log": "the journal's files, which systemd writes, rotates and makes for every user who logs in",
     "/var/lib/systemd": "systemd's own state: when timers ran, the random seed",
-    "/var/tmp": "systemd makes and removes private directories here whenever a service with PrivateTmp starts or ends",
+    "/var/tmp": "systemd makes and removes private directories here for services",  # noqa: S108 -- see above
 }
 """Every path that somebody else than this project writes between two snapshots, with the reason; six at most."""
 
-_SCRIPT = Path(__file__).parent / "files" / "snapshot.py"
+_SCRIPT = Path(__file__).parent / "snapshot.py"
 
 
 @dataclass(frozen=True, slots=True)

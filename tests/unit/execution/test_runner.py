@@ -1,0 +1,314 @@
+"""Rules of a run, each shown on a real ansible-playbook."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import GvisorNodesError, InvalidInputError, MissingComponentError
+from orchestrator.execution import processes
+from orchestrator.execution.runner import Options, run
+
+
+def task(step, status, **more):
+    return {"name": f"Do {step}", "answer": {"step": step, "status": status, **more}}
+
+
+def leftovers():
+    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith("gvn-")}  # noqa: S108
+
+
+@pytest.fixture(scope="module")
+def mixed(make_content, make_inventory, closed_port):
+    """One run in which every host fares differently."""
+    content = make_content(
+        mixed=[
+            task("probe", "ok", data={"plan": {"needed": True}, "state": {"x": [1]}}) | {"when": "fate != 'early'"},
+            task("gate", "refused", message="pods use it", cause="pod a", remedy="drain") | {"when": "fate == 'refused'"},
+            task("input", "invalid", message="bad value") | {"when": "fate == 'invalid'"},
+            task("install", "changed", message="placed") | {"when": "fate in ('changed', 'late')"},
+            task("late gate", "refused", message="too late") | {"when": "fate == 'late'"},
+            {"name": "Break", "ansible.builtin.fail": {"msg": "broken"}, "when": "fate == 'failed'"},
+            {"name": "May fail", "ansible.builtin.command": "false", "ignore_errors": True,
+             "changed_when": False, "when": "fate == 'ignored'"},
+            task("quiet", "failed", message="said so") | {"when": "fate == 'quiet'", "failed_when": False},
+            {
+                "name": "Guarded",
+                "when": "fate == 'rescued'",
+                "block": [task("try", "failed", message="no")],
+                "rescue": [task("undo", "ok", message="undone")],
+            },
+            task("report", "ok", message="done", data={"restarts": 0}),
+        ]
+    )
+    fates = ("ok", "changed", "refused", "invalid", "late", "failed", "ignored", "quiet", "rescued")
+    hosts = {f"h-{fate}": {"ansible_connection": "local", "fate": fate} for fate in fates}
+    hosts["h-gone"] = {**closed_port, "fate": "gone"}
+    events = []
+    result = run("mixed", make_inventory(**hosts), content=content, on_event=events.append, options=Options(forks=4))
+    return result, events
+
+
+@pytest.mark.parametrize(
+    ("fate", "outcome"),
+    [
+        ("ok", "ok"),
+        ("changed", "changed"),
+        ("refused", "refused"),
+        ("invalid", "invalid"),
+        ("late", "failed"),
+        ("failed", "failed"),
+        ("ignored", "ok"),
+        ("quiet", "failed"),
+        ("rescued", "ok"),
+        ("gone", "unreachable"),
+    ],
+)
+def test_every_host_has_the_outcome_of_its_own_steps(mixed, fate, outcome):
+    result, _events = mixed
+
+    assert outcome == result.hosts[f"h-{fate}"].outcome
+
+
+@pytest.mark.feature("J7")
+def test_an_unreachable_host_is_a_failure_with_the_words_of_ssh(mixed):
+    result, _events = mixed
+    step = result.hosts["h-gone"].failure
+
+    assert ("connect", "unreachable") == (step.step, step.status)
+    assert "Connection refused" in step.cause
+    assert "sshd" in step.remedy
+    assert 3 == result.exit_code
+
+
+def test_a_refusal_carries_what_why_and_what_to_do(mixed):
+    result, _events = mixed
+    step = result.hosts["h-refused"].failure
+
+    assert ("gate", "pods use it", "pod a", "drain") == (step.step, step.message, step.cause, step.remedy)
+
+
+def test_the_data_of_steps_are_found_under_their_names(mixed):
+    result, _events = mixed
+    data = result.hosts["h-ok"].data
+
+    assert {"plan": {"needed": True}, "state": {"x": [1]}} == data["probe"]
+    assert {"restarts": 0} == data["report"]
+
+
+def test_events_come_in_order_and_name_host_and_step(mixed):
+    _result, events = mixed
+    own = [(event.step, event.status) for event in events if event.host == "h-ok"]
+
+    assert ("Do probe", "started") == own[0]
+    assert own.index(("Do probe", "started")) < own.index(("probe", "ok")) < own.index(("report", "ok"))
+
+
+@pytest.mark.feature("J8")
+def test_nothing_of_a_run_is_left(make_content, make_inventory):
+    before = leftovers()
+    content = make_content(one=[{"name": "Where", "ansible.builtin.command": f"printenv {processes.MARK}"}])
+    seen = run("one", make_inventory(a=None), content=content)
+
+    assert "changed" == seen.hosts["a"].outcome
+    assert leftovers() <= before
+    assert not processes.marked("gvn-")
+
+
+@pytest.mark.feature("J8")
+def test_secrets_are_in_no_argument_no_environment_no_result_and_no_file(make_content, make_inventory, tmp_path):
+    secret = "correct-horse-battery"  # noqa: S105 - it is looked for below
+    looker = tmp_path / "look"
+    looker.write_text(
+        "import glob, os, sys\n"
+        f"needle = {secret[::-1]!r}[::-1].encode()\n"
+        "found, modes = [], []\n"
+        "for pattern in ('cmdline', 'environ'):\n"
+        "    for path in glob.glob('/proc/[0-9]*/' + pattern):\n"
+        "        try:\n"
+        "            if needle in open(path, 'rb').read(): found.append(path)\n"
+        "        except OSError: pass\n"
+        "run = os.environ['GVISOR_NODES_RUN']\n"
+        "for base, names, files in os.walk(run):\n"
+        "    modes += [os.path.join(base, n) for n in names + files if os.lstat(os.path.join(base, n)).st_mode & 0o077\n"
+        "              and not os.path.islink(os.path.join(base, n))]\n"
+        "print(found, oct(os.stat(run).st_mode & 0o777), modes)\n"
+    )
+    content = make_content(
+        one=[
+            {"name": "Use", "ansible.builtin.set_fact": {"x": "{{ token | length }}"}},
+            {"name": "Look", "ansible.builtin.command": f"/usr/bin/python3 {looker}", "register": "seen"},
+            {"name": "Tell", "answer": {"step": "tell", "status": "ok", "message": "{{ seen.stdout }}"}},
+        ]
+    )
+    result = run(
+        "one", make_inventory(a=None), content=content, extra_vars={"token": secret},
+        options=Options(become_password=secret),
+    )  # fmt: skip
+
+    assert "[] 0o700 []" == result.hosts["a"].steps[-1].message
+    assert secret not in repr(result)
+    assert secret not in repr(Options(become_password=secret))
+
+
+def test_the_configuration_is_ours_and_not_the_callers(make_content, make_inventory, monkeypatch):
+    monkeypatch.setenv("ANSIBLE_STRATEGY", "nonsense")
+    monkeypatch.setenv("PRIVATE_TOKEN", "x")
+    content = make_content(
+        one=[
+            {"name": "Look", "ansible.builtin.command": "env", "register": "seen"},
+            {"name": "Tell", "answer": {"step": "tell", "status": "ok", "message": "{{ seen.stdout }}"}},
+        ]
+    )
+    message = run("one", make_inventory(a=None), content=content).hosts["a"].steps[-1].message
+
+    assert "PRIVATE_TOKEN" not in message
+    assert "ANSIBLE_STRATEGY" not in message
+    assert "ANSIBLE_HOST_KEY_CHECKING=True" in message
+
+
+def test_values_reach_the_playbook_as_they_are(make_content, make_inventory):
+    content = make_content(
+        one=[{"name": "Tell", "answer": {"step": "tell", "status": "ok", "data": {"got": "{{ value }}"}}}]
+    )
+    value = {"text": "a 'b' \"c\" $(d) `e` ; # \\ ü", "list": ["x", 1, True, None], "number": "1.10"}
+    result = run("one", make_inventory(a=None), content=content, extra_vars={"value": value})
+
+    assert {"got": value} == result.hosts["a"].data["tell"]
+
+
+@pytest.mark.parametrize("value", ["{{ 1 }}", "a{% b", "{# c", ["{{ x }}"], {"k": {"n": "{{ x }}"}}, {"{{ k }}": 1}])
+def test_a_value_that_looks_like_a_template_is_refused_before_anything_runs(make_content, value):
+    with pytest.raises(InvalidInputError, match="the value of"):
+        run("one", "localhost,", content=make_content(one=[]), extra_vars={"v": value})
+
+
+def test_no_matching_host_is_invalid_input(make_content, make_inventory):
+    content, inventory = make_content(one=[task("x", "ok")]), make_inventory(a=None)
+
+    with pytest.raises(InvalidInputError, match="has no host"):
+        run("one", inventory, content=content, options=Options(limit="nobody"))
+    with pytest.raises(InvalidInputError, match="has no host"):
+        run("one", make_inventory(), content=content)
+
+
+def test_an_inventory_that_cannot_be_parsed_is_invalid_input(make_content, tmp_path):
+    (tmp_path / "bad.yml").write_text("all: [unclosed\n")
+
+    with pytest.raises(InvalidInputError, match="cannot be read") as caught:
+        run("one", tmp_path / "bad.yml", content=make_content(one=[]))
+
+    assert "YAML parsing failed" in caught.value.why
+
+
+def test_an_inventory_that_is_not_there_is_invalid_input(make_content, tmp_path):
+    with pytest.raises(InvalidInputError, match="there is no inventory"):
+        run("one", tmp_path / "none", content=make_content(one=[]))
+    with pytest.raises(InvalidInputError, match="no inventory is given"):
+        run("one", [], content=make_content(one=[]))
+
+
+def test_a_broken_playbook_is_an_error_with_the_words_of_ansible(make_content, make_inventory):
+    content = make_content(one=[{"name": "X", "nosuchmodule": {}}])
+
+    with pytest.raises(GvisorNodesError) as caught:
+        run("one", make_inventory(a=None), content=content)
+
+    assert 1 == caught.value.exit_code
+    assert "nosuchmodule" in caught.value.why
+
+
+def test_an_unknown_playbook_is_an_error(make_content):
+    with pytest.raises(GvisorNodesError, match="there is no playbook two"):
+        run("two", "a,", content=make_content(one=[]))
+
+
+def test_a_missing_program_is_named_with_the_command_that_installs_it(make_content, make_inventory, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(MissingComponentError, match="ssh is missing") as caught:
+        run("one", make_inventory(a=None), content=make_content(one=[]))
+
+    assert "apt-get install openssh-client" in caught.value.remedy
+
+
+@pytest.mark.feature("J1")
+def test_check_and_diff_show_what_would_change_and_change_nothing(make_content, make_inventory, tmp_path):
+    target = tmp_path / "file"
+    content = make_content(
+        one=[{"name": "Write", "ansible.builtin.copy": {"content": "new\n", "dest": str(target), "mode": "0600"}}]
+    )
+    result = run("one", make_inventory(a=None), content=content, options=Options(check=True, diff=True))
+
+    assert "changed" == result.hosts["a"].outcome
+    assert "+new\n" in result.hosts["a"].steps[0].diff
+    assert not target.exists()
+
+
+def test_a_slow_receiver_of_events_does_not_break_the_run(make_content, make_inventory):
+    content = make_content(one=[task(f"s{n}", "ok", data={"bulk": "x" * 200_000}) for n in range(3)])
+    gate = threading.Event()
+    result = run("one", make_inventory(a=None), content=content, on_event=lambda _event: gate.wait(0.3))
+
+    assert ["s0", "s1", "s2"] == [step.step for step in result.hosts["a"].steps]
+
+
+def test_a_run_over_its_timeout_is_stopped_and_leaves_nothing(make_content, make_inventory):
+    before = leftovers()
+    content = make_content(
+        one=[task("first", "changed"), {"name": "Wait", "ansible.builtin.command": "sleep 601"}],
+    )
+    result = run("one", make_inventory(a=None), content=content, options=Options(timeout=4), grace=5)
+
+    assert (True, True, 1) == (result.interrupted, result.timed_out, result.exit_code)
+    assert ("Wait", "failed") == (result.hosts["a"].failure.step, result.hosts["a"].failure.status)
+    assert "done before: first" in result.hosts["a"].failure.cause
+    assert leftovers() <= before
+    assert not sleeping("601")
+
+
+def test_another_thread_can_stop_a_run(make_content, make_inventory):
+    content = make_content(one=[{"name": "Wait", "ansible.builtin.command": "sleep 602"}])
+    cancel = threading.Event()
+    results = []
+
+    def started(event):
+        if event.status == "started":
+            cancel.set()
+
+    thread = threading.Thread(
+        target=lambda: results.append(
+            run("one", make_inventory(a=None), content=content, cancel=cancel, on_event=started, grace=5)
+        )
+    )
+    thread.start()
+    thread.join(60)
+
+    assert results[0].interrupted
+    assert not sleeping("602")
+
+
+def sleeping(seconds):
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                line = Path(entry.path, "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if line[:2] == [b"sleep", seconds.encode()]:
+                found.append(entry.name)
+    return found
+
+
+def test_the_wheel_and_the_checkout_hold_the_same_configuration():
+    from orchestrator.execution.content import locate
+
+    content = locate()
+
+    assert content.config.is_file()
+    assert "host_key_checking = True" in content.config.read_text()
+    assert json.dumps(str(content.playbook("install")))

@@ -1,0 +1,283 @@
+"""The plan: what a node needs and why, from probes that were recorded on a real node."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.planning.desired import read_variables
+from orchestrator.planning.plan import generation_files, generation_number, log_files, plan
+from orchestrator.planning.removal import running
+from orchestrator.planning.state import NodeState
+
+DATA = Path(__file__).parent / "data"
+VARIABLES = {"runsc_release": "20260905.0", "runsc_flags": {"debug": "true"}}
+
+
+def wanted(**variables):
+    return read_variables({**VARIABLES, **variables}, "20260817.0")[0]
+
+
+def probe(name):
+    return json.loads((DATA / f"probe-{name}.json").read_text())
+
+
+def installed(desired=None):
+    """A probe of a node where exactly this was installed and proved."""
+    desired = desired or wanted()
+    raw = probe("installed")
+    raw["tree"]["generations"] = {"1": {"release": desired.release, "flags": desired.flags_file}}
+    for name, data in {**desired.dispatchers, "runsc.toml": desired.runsc_toml}.items():
+        mode = "0644" if name.endswith("toml") else "0755"
+        raw["tree"]["files"][name] = {
+            "kind": "file",
+            "mode": mode,
+            "uid": 0,
+            "gid": 0,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+    raw["logs"] = {"kind": "directory", "mode": "0755", "uid": 0, "gid": 0}
+    raw["journal"]["entries"].append({"path": "/var/log/runsc", "before": None, "made": "directory", "tree": True})
+    raw["journal"]["sealed"]["fingerprint"] = desired.fingerprint
+    return raw
+
+
+def changed(raw, **paths):
+    raw = copy.deepcopy(raw)
+    for path, value in paths.items():
+        *parents, last = path.split("__")
+        target = raw
+        for parent in parents:
+            target = target[parent]
+        target[last] = value
+    return raw
+
+
+def make(raw, desired=None):
+    return plan(desired or wanted(), NodeState.model_validate(raw))
+
+
+def steps(raw, desired=None):
+    return {change.step for change in make(raw, desired).changes}
+
+
+@pytest.mark.feature("A15")
+def test_a_node_that_is_as_it_was_proved_needs_nothing():
+    found = make(installed())
+
+    assert not found.needed
+    assert not found.restart
+    assert () == found.refusals
+
+
+def test_a_fresh_node_needs_everything_and_one_restart():
+    found = make(probe("clean"))
+
+    assert {"release", "generation", "files", "logs", "containerd", "proof"} == {c.step for c in found.changes}
+    assert found.restart
+    assert 1 == found.generation
+    assert all(change.why for change in found.changes)
+
+
+@pytest.mark.feature("C1")
+def test_other_flags_need_a_generation_and_a_proof_but_no_restart():
+    found = make(installed(), wanted(runsc_flags={"debug": "true", "net-raw": "true"}))
+
+    assert {"generation", "proof"} == {c.step for c in found.changes}
+    assert 2 == found.generation
+    assert not found.restart
+
+
+def test_a_switch_of_the_release_needs_no_restart():
+    found = make(installed(), wanted(runsc_release="20260224.0"))
+
+    assert {"release", "generation", "proof"} == {c.step for c in found.changes}
+    assert not found.restart
+
+
+def test_going_back_takes_the_generation_that_is_there():
+    raw = installed()
+    raw["tree"]["generations"]["2"] = {"release": "20260224.0", "flags": ""}
+    raw["tree"]["current"] = "2"
+
+    assert 1 == make(raw).generation
+    assert {"generation", "proof"} == steps(raw)
+
+
+def test_a_generation_a_killed_run_left_unfinished_is_taken_again():
+    raw = installed()
+    raw["tree"]["generations"]["2"] = {"release": "20260905.0", "flags": None}
+
+    desired = wanted(runsc_flags={})
+
+    assert 2 == generation_number(desired, NodeState.model_validate(raw))
+
+
+def test_a_number_that_a_running_pod_recorded_is_never_used_for_something_else():
+    raw = installed()
+    raw["users"]["pods"] = [{"id": "a", "sandbox": "a", "namespace": "", "name": "", "generation": "7"}]
+
+    assert 8 == generation_number(wanted(runsc_flags={}), NodeState.model_validate(raw))
+
+
+@pytest.mark.feature("D12")
+@pytest.mark.parametrize(
+    ("path", "value", "step"),
+    [
+        ("tree__current", None, "generation"),
+        ("tree__files__runsc", None, "files"),
+        ("tree__files__runsc.toml", None, "files"),
+        ("tree__releases", {}, "release"),
+        ("logs", None, "logs"),
+        ("containerd__pid", 99999, "proof"),
+        ("containerd__start_ticks", 1, "proof"),
+        ("journal__sealed", None, "proof"),
+    ],
+)
+def test_drift_is_found_and_named(path, value, step):
+    found = make(changed(installed(), **{path: value}))
+
+    assert step in {change.step for change in found.changes}
+
+
+def test_a_release_whose_files_were_touched_is_placed_again():
+    raw = installed()
+    raw["tree"]["releases"]["20260905.0"]["runsc"][1] += 1
+
+    assert "its files were changed since they were proved" in {c.why for c in make(raw).changes}
+
+
+def test_a_dispatcher_with_another_mode_is_written_again():
+    raw = installed()
+    raw["tree"]["files"]["runsc"]["mode"] = "0644"
+
+    assert "files" in steps(raw)
+
+
+def test_a_configuration_without_our_handler_is_changed_again():
+    raw = installed()
+    clean = probe("clean")
+    raw["containerd"].update({k: clean["containerd"][k] for k in ("text", "dump", "file")})
+
+    assert {"containerd", "proof"} == steps(raw)
+
+
+def test_a_configuration_that_somebody_touched_elsewhere_needs_only_a_proof():
+    raw = installed()
+    raw["containerd"]["file"]["sha256"] = "0" * 64
+
+    assert {"proof"} == steps(raw)
+
+
+def test_the_mode_of_a_log_directory_that_is_not_ours_is_left_alone():
+    raw = installed()
+    raw["logs"]["mode"] = "0700"
+    assert "logs" in steps(raw)
+
+    raw["journal"]["entries"] = [e for e in raw["journal"]["entries"] if e["path"] != "/var/log/runsc"]
+    assert "logs" not in steps(raw)
+
+
+REFUSED = [
+    ({"host__uid": 1000}, "not root on the node", "--become"),
+    ({"host__architecture": "riscv64"}, "does not exist for this architecture", "aarch64"),
+    ({"host__kernel": "4.19.0-26-amd64"}, "the kernel is too old", "5.6"),
+    ({"host__max_user_namespaces": "0"}, "user namespaces are switched off", "sysctl"),
+    ({"host__shell": False}, "there is no /bin/sh", "limits"),
+    ({"storage__read_only": True}, "/opt/gvisor-nodes cannot be written", "runsc_directory"),
+    ({"storage__writable": False}, "/opt/gvisor-nodes cannot be written", "runsc_directory"),
+    ({"state_storage__read_only": True}, "/var/lib/gvisor-nodes cannot be written", "node_state_directory"),
+    ({"storage__noexec": True}, "cannot be executed", "runsc_directory"),
+    ({"storage__free": 5_000_000}, "no space for a release", "free some space"),
+    ({"containerd__binary": None}, "there is no containerd", "install containerd"),
+    ({"containerd__load": "not-found"}, "not a systemd unit", "containerd_service"),
+    ({"containerd__error": "System has not been booted with systemd"}, "not a systemd unit", "containerd_service"),
+    ({"containerd__kill_mode": "control-group"}, "would kill every pod", "KillMode=process"),
+    ({"containerd__dump": {"rc": 1, "text": "", "error": "toml: line 3: oops"}}, "cannot read its", "repair it first"),
+    ({"containerd__dump": None}, "cannot read its configuration", "repair it first"),
+    ({"containerd__file": {"kind": "directory", "mode": "0755", "uid": 0, "gid": 0}}, "is a directory", "make it a file"),
+    ({"containerd__version": "1.6.20"}, "1.6.20", ""),
+]
+
+
+@pytest.mark.feature("E1")
+@pytest.mark.parametrize(("paths", "what", "remedy"), REFUSED, ids=[what for _, what, _ in REFUSED])
+def test_what_forbids_a_change_is_said_before_it_with_a_remedy(paths, what, remedy):
+    found = make(changed(probe("clean"), **paths))
+
+    assert found.refusals
+    first = found.refusals[0]
+    assert what in f"{first.what} {first.why}"
+    assert remedy in first.remedy
+    assert not found.restart
+
+
+def test_space_is_not_asked_for_where_the_release_is_there():
+    assert () == make(changed(installed(), storage__free=1000)).refusals
+
+
+@pytest.mark.parametrize(("name", "value"), [("runsc_directory", "/srv/gvisor"), ("containerd_handler", "gvisor")])
+def test_a_node_that_has_it_elsewhere_is_refused_until_it_is_removed_there(name, value):
+    found = make(installed(), wanted(**{name: value}))
+
+    assert "installed here with another" in found.refusals[0].what
+    assert "remove" in found.refusals[0].remedy
+
+
+def test_the_last_file_of_a_generation_is_the_switch():
+    files = generation_files(wanted(), 3)
+
+    assert "/opt/gvisor-nodes/current" == files[-1]["path"]
+    assert "../../releases/20260905.0" == files[1]["target"]
+    assert {"/opt/gvisor-nodes/runsc", "/opt/gvisor-nodes/containerd-shim-runsc-v1"} < {f["path"] for f in files}
+
+
+def test_a_log_directory_is_made_only_where_a_flag_writes_logs():
+    assert "/var/log/runsc" == log_files(wanted())[0]["path"]
+    assert [] == log_files(wanted(runsc_flags={}))
+
+
+@pytest.mark.feature("H4")
+def test_a_removal_is_refused_while_pods_run_and_names_them():
+    raw = installed()
+    raw["users"]["pods"] = [
+        {"id": "a" * 64, "sandbox": "a" * 64, "namespace": "shop", "name": "cart", "generation": "1"},
+        {"id": "b" * 64, "sandbox": "b" * 64, "namespace": "", "name": "", "generation": "1"},
+    ]
+    refusal = running(NodeState.model_validate(raw))
+
+    assert refusal is not None
+    assert "sandbox bbbbbbbbbbbbb, shop/cart" == refusal.why
+    assert running(NodeState.model_validate(installed())) is None
+
+    raw["users"] = {"pods": [], "processes": [{"pid": 1, "exe": "/opt/gvisor-nodes/releases/x/runsc"}]}
+    assert "1 processes" in running(NodeState.model_validate(raw)).why
+
+
+def test_under_another_root_there_is_no_daemon_to_prove_or_restart():
+    raw = changed(installed(), host__root="/host", containerd__pid=0, containerd__service=None)
+
+    assert not make(raw).needed
+    assert {"seal"} == steps(changed(raw, journal__sealed={}, tree__releases=raw["tree"]["releases"])) - {"release"}
+
+
+def test_a_plan_is_data_for_results():
+    data = make(probe("clean")).as_data()
+
+    assert data == json.loads(json.dumps(data))
+    assert data["needed"]
+    assert data["restart"]
+
+
+def test_containerds_socket_is_what_its_own_dump_says():
+    state = NodeState.model_validate(probe("clean"))
+
+    assert "/run/containerd/containerd.sock" == state.containerd.socket
+    other = changed(probe("clean"), containerd__dump={"rc": 0, "text": '[grpc]\naddress = "/run/k3s/c.sock"', "error": ""})
+    assert "/run/k3s/c.sock" == NodeState.model_validate(other).containerd.socket
+    broken = changed(probe("clean"), containerd__dump={"rc": 0, "text": "[", "error": ""})
+    assert "/run/containerd/containerd.sock" == NodeState.model_validate(broken).containerd.socket
