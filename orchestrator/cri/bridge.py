@@ -27,6 +27,9 @@ LONGEST = 107
 class Bridge:
     """Listens until closed; every connection made to `path` is one to the node's socket.
 
+    Frames have no flow control of their own: a connection that nobody reads holds up the others. gRPC uses one, and
+    reads it.
+
     Args:
         session: an open one.
         target: the socket on the node.

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 # A local daemon answers in milliseconds; ten seconds is a daemon that hangs.
 ANSWER_SECONDS = 10.0
 
+# Quick to try again, for a daemon that is just starting. grpc.min_reconnect_backoff_ms stays as it is: it is also how
+# long a connection may take to be made, and over a bridge that is a round trip to the node.
 OPTIONS = (
     ("grpc.default_authority", "localhost"),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 

@@ -10,7 +10,8 @@ What the caller passes as `access`:
         command   a shell command line in which the literal `@COMMAND@` is replaced by ours, once. It must stand where
                   a command may stand, as text for a POSIX shell, either bare or within single quotes of any depth as
                   `shlex.quote` makes them; never within double quotes. That is what Ansible's become plugins make of
-                  the command `@COMMAND@`: `sudo -H -S -p "…" -u root /bin/sh -c 'echo BECOME-SUCCESS-x ; @COMMAND@'`.
+                  the command `@COMMAND@` (their shell must know its `executable`, as the one of a connection does):
+                  `sudo -H -S -p "…" -u root /bin/sh -c 'echo BECOME-SUCCESS-x ; @COMMAND@'`.
                   Empty: the prefix alone already runs things as root.
         success   the word that is printed on stdout, in a line of its own, once we are root; nothing but the password
                   is sent before it.
@@ -30,6 +31,7 @@ import json
 import re
 import shlex
 from importlib import resources
+from itertools import pairwise
 
 from orchestrator.cri.node_side import HELLO
 from orchestrator.errors import InvalidInputError
@@ -40,6 +42,7 @@ BOOTSTRAP = "import io,json;exec(*json.loads(io.FileIO(0,closefd=False).readline
 # Ansible, su and a login shell together nest three levels; more is a sign of a template that was not meant so.
 DEEPEST = 6
 
+_SHELL = re.compile(r"-\w*c")
 _PYTHON = re.compile(r"/[A-Za-z0-9._/+-]+")
 
 
@@ -85,7 +88,7 @@ def command_line(python: str, template: str) -> str:
     if not _arrives(whole):
         raise InvalidInputError(
             "the become command does not fit",
-            why=f"{PLACEHOLDER} must stand bare or within single quotes, never within double quotes",
+            why=f"{PLACEHOLDER} must stand bare or in the single quoted command of a `sh -c`, never in double quotes",
             remedy="use become_method sudo or doas, or log in as root",
         )
     return whole
@@ -103,7 +106,8 @@ def _arrives(command: str) -> bool:
                 return False
             if BOOTSTRAP in words:
                 return True
-            deeper += [word for word in words if BOOTSTRAP in word]
+            # sh -c, su -c: what follows is a command line; anything else would take our command for a file's name
+            deeper += [word for before, word in pairwise(words) if BOOTSTRAP in word and _SHELL.fullmatch(before)]
         level = deeper
     return False
 

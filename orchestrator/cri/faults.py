@@ -70,6 +70,13 @@ def departure(exit_status: int | None, said: str, *, become: bool) -> AccessErro
         error = AccessError(
             "unreachable", "the node cannot be reached", why=why, remedy="check the address, the network and sshd"
         )
+    elif has("unknown option: -i", "syntaxerror", "modulenotfounderror"):
+        error = AccessError(
+            "python-missing",
+            "the node's Python is too old or not complete",
+            why=why,
+            remedy="install python3 (>= 3.9, not python3-minimal) on the node, or set ansible_python_interpreter",
+        )
     elif exit_status in {126, 127} or has("not found", "no such file"):
         error = AccessError(
             "python-missing",
@@ -78,7 +85,12 @@ def departure(exit_status: int | None, said: str, *, become: bool) -> AccessErro
             remedy="install python3 (>= 3.9) on the node, or set ansible_python_interpreter",
         )
     else:
-        error = AccessError("lost", "the command on the node ended before it answered", why=why)
+        error = AccessError(
+            "lost",
+            "the command on the node ended before it answered",
+            why=why,
+            remedy="run the same login and become method by hand: `ansible HOST -m raw -a id -b`",
+        )
     return error
 
 

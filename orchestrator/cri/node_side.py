@@ -49,19 +49,19 @@ def read_text(path: str) -> str | None:
         return None
 
 
-def cgroup_mounts() -> dict[str, tuple[str, str]]:
+def cgroup_mounts(root: str) -> dict[str, tuple[str, str]]:
     """Where cgroups are mounted: controller name ("" for cgroup v2) to (root of the mount, mount point)."""
     mounts = {}
-    for line in (read_text("/proc/self/mountinfo") or "").splitlines():
+    for line in (read_text(root + "/proc/self/mountinfo") or "").splitlines():
         left, _, right = line.partition(" - ")
         fields, kind = left.split(), right.split()
         if len(fields) < 5 or len(kind) < 3:  # noqa: PLR2004 -- see proc(5), mountinfo
             continue
         if kind[0] == "cgroup2":
-            mounts[""] = (fields[3], fields[4])
+            mounts[""] = (fields[3], root + fields[4])
         elif kind[0] == "cgroup":
             for option in kind[2].split(","):
-                mounts[option] = (fields[3], fields[4])
+                mounts[option] = (fields[3], root + fields[4])
     return mounts
 
 
@@ -76,18 +76,22 @@ def ancestry(mount: tuple[str, str], path: str) -> list[str]:
     return [os.path.join(point, *parts[:depth]) for depth in range(len(parts), -1, -1)]  # noqa: PTH118
 
 
-def limits(pid: int) -> dict[str, Any]:
+def limits(pid: int, root: str = "") -> dict[str, Any]:
     """The cgroup of a process and the limits that hold for it: the smallest on its way up.
 
+    Args:
+        pid: of the process.
+        root: where /proc and /sys lie, "" for the machine's own.
+
     Returns:
-        cgroup: path, version: 1 or 2, memory_limit: bytes or None, cpu_quota: processors or None.
+        cgroup: its path, cgroup_version: 1 or 2, memory_limit: bytes or None, cpu_quota: processors or None.
     """
     paths = {}
-    for line in (read_text(f"/proc/{pid}/cgroup") or "").splitlines():
+    for line in (read_text(f"{root}/proc/{pid}/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             paths[controller] = path
-    mounts = cgroup_mounts()
+    mounts = cgroup_mounts(root)
 
     def folders(controller: str) -> list[str]:
         known = controller in mounts and controller in paths

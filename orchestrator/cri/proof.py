@@ -1,6 +1,7 @@
 """One attempt to run a sandbox with a handler, and to say what it was.
 
-The order matters. The lock first: with it in hand every sandbox that carries our label is what a killed proof left,
+The order matters. A call that anybody would answer comes first, so that a runtime that cannot be asked is not mistaken
+for anything else. Then the lock: with it in hand every sandbox that carries our label is what a killed proof left,
 and goes. Then the flags, asked of runsc itself, because containerd's error for a refused flag has no reason in it and
 on 1.7 may come a minute late. Then the sandbox, one look at its process, and its removal, which has a deadline of its
 own and is done whatever happened.
@@ -64,7 +65,7 @@ def status(request: Request, stop: Stop) -> dict[str, Any]:
     try:
         with reach(request, min(ACCESS_SECONDS, course.left()), stop) as node, RuntimeClient(node.address, stop) as cri:
             try:
-                version, view = _ask(request, course, cri)
+                version, view = _version(request, course, cri), _view(course, cri)
             except CallError as error:
                 verdict = outcomes.classify(outcomes.Facts(failure=_explained(error, node)), request)
                 return _no_status(verdict.code, verdict.detail, verdict.remedy)
@@ -87,6 +88,7 @@ def clean(request: Request, stop: Stop) -> dict[str, Any]:
     try:
         with reach(request, min(ACCESS_SECONDS, course.left()), stop) as node, RuntimeClient(node.address, stop) as cri:
             try:
+                _version(request, course, cri)
                 _lock(request, course, node)
                 removed, stuck = _sweep(cri, course)
             except CallError as error:
@@ -138,8 +140,9 @@ def answer(verdict: outcomes.Verdict, course: Course) -> dict[str, Any]:
 
 
 def _attempt(request: Request, course: Course, node: Node, cri: RuntimeClient) -> None:
+    _version(request, course, cri)
     _lock(request, course, node)
-    _, view = _ask(request, course, cri)
+    view = _view(course, cri)
     course.leftovers, _ = _sweep(cri, course)
     course.view = view.handlers.get(request.handler)
     if course.view is None:
@@ -204,10 +207,13 @@ def _sweep(cri: RuntimeClient, course: Course) -> tuple[int, list[str]]:
     return len(found) - len(stuck), stuck
 
 
-def _ask(request: Request, course: Course, cri: RuntimeClient) -> tuple[dict[str, str], daemon.DaemonView]:
+def _version(request: Request, course: Course, cri: RuntimeClient) -> dict[str, str]:
     seconds = course.left() if request.wait else min(ANSWER_SECONDS, course.left())
-    version = cri.version(seconds, wait=request.wait)
-    return version, daemon.read(cri.status_info(min(ANSWER_SECONDS, course.left())))
+    return cri.version(seconds, wait=request.wait)
+
+
+def _view(course: Course, cri: RuntimeClient) -> daemon.DaemonView:
+    return daemon.read(cri.status_info(min(ANSWER_SECONDS, course.left())))
 
 
 def _flags(request: Request, node: Node) -> dict[str, Any]:

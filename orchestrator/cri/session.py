@@ -1,8 +1,7 @@
 """One process of the prefix, root on the node, with the relay at its other end.
 
-Opening it is a dialogue in plain text (perhaps a password prompt, perhaps a success marker, then the relay's
-greeting), which is held in the caller's own thread with a deadline. From the greeting on there are only frames
-(`node_side` names them), read by a thread of this object.
+Opening it is a dialogue in plain text (`dialogue`), held in the caller's own thread with a deadline. From the relay's
+greeting on there are only frames (`node_side` names them), read by a thread of this object.
 """
 
 from __future__ import annotations
@@ -12,14 +11,16 @@ import json
 import os
 import secrets
 import selectors
+import signal
 import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cri.command import command_line, program
-from orchestrator.cri.faults import AccessError, departure, missing_password, wrong_password
-from orchestrator.cri.node_side import CHUNK, HEADER, HELLO
+from orchestrator.cri.dialogue import KEPT, Dialogue
+from orchestrator.cri.faults import AccessError, departure
+from orchestrator.cri.node_side import CHUNK, HEADER
 from orchestrator.errors import MissingComponentError
 
 if TYPE_CHECKING:
@@ -27,91 +28,6 @@ if TYPE_CHECKING:
 
     from orchestrator.cri.request import Access
     from orchestrator.cri.stop import Stop
-
-# What a node prints before it greets is for a person; more than this of it is noise.
-KEPT = 8192
-
-
-class Dialogue:
-    """The text before the greeting: what to answer to it. Pure, so that every order of events can be tested.
-
-    Args:
-        access: with the become method, if any.
-        token: the one that the greeting must repeat.
-        line: what to send once we are root (the relay's program).
-    """
-
-    def __init__(self, access: Access, token: str, line: bytes) -> None:
-        become = access.become
-        self.prompt = become.prompt.strip().encode() if become else b""
-        self.password = become.password.encode() if become else b""
-        self.success = become.success.encode() if become else b""
-        self.greeting = f"{HELLO} {token} ".encode()
-        self.line = line
-        self.texts = {"stdout": b"", "stderr": b""}
-        self.seen = {"stdout": 0, "stderr": 0}
-        self.answered = False
-        self.root = False
-        self.version = ""
-        self.rest = b""
-
-    def begin(self) -> bytes:
-        """What to send at once: the program, unless a marker has to come first."""
-        if self.success:
-            return b""
-        self.root = True
-        return self.line
-
-    def hear(self, stream: str, data: bytes) -> bytes:
-        """Take what a stream said.
-
-        Returns:
-            What to write to stdin now; `version` is set once the relay has greeted, `rest` is what followed.
-
-        Raises:
-            AccessError: a password is asked for that we do not have, or again.
-        """
-        self.texts[stream] += data
-        if not self.root:
-            if stream == "stdout" and any(
-                self.success in line.rstrip() for line in self.texts[stream].splitlines(keepends=True)
-            ):
-                self.root = True
-                self.seen[stream] = self.texts[stream].index(self.success) + len(self.success)
-                return self.line
-            return self._password(stream)
-        if stream == "stdout":
-            self._greeted()
-        return b""
-
-    def said(self) -> str:
-        """Everything that was printed, without the greeting and without the password."""
-        text = (self.texts["stderr"][-KEPT:] + b"\n" + self.texts["stdout"][-KEPT:]).decode("utf-8", "replace")
-        for word in (self.password, self.success, self.prompt):
-            if word:
-                text = text.replace(word.decode("utf-8", "replace"), "")
-        return text
-
-    def _password(self, stream: str) -> bytes:
-        new = self.texts[stream][self.seen[stream] :]
-        if not self.prompt or not any(line.strip().startswith(self.prompt) for line in new.splitlines()):
-            return b""
-        self.seen[stream] = len(self.texts[stream])
-        if self.answered:
-            raise wrong_password("it was asked for a second time")
-        if not self.password:
-            raise missing_password("the become method asked for it")
-        self.answered = True
-        return self.password + b"\n"
-
-    def _greeted(self) -> None:
-        text = self.texts["stdout"]
-        start = text.find(self.greeting)
-        end = text.find(b"\n", start)
-        if start < 0 or end < 0:
-            return
-        self.version = text[start + len(self.greeting) : end].decode("utf-8", "replace")
-        self.texts["stdout"], self.rest = text[:start], text[end + 1 :]
 
 
 class Session:
@@ -166,7 +82,7 @@ class Session:
                 remedy="sudo apt-get install openssh-client" if argv[0].endswith("ssh") else f"install {argv[0]}",
             ) from error
         try:
-            with stop.by(self._process.terminate):
+            with stop.by(self._terminate):
                 self._converse(self._process, self._dialogue, time.monotonic() + seconds)
         except BaseException:
             self.close()
@@ -237,11 +153,11 @@ class Session:
             return
         with contextlib.suppress(OSError):
             process.stdin.close()  # type: ignore[union-attr]
-        for stop in (process.terminate, process.kill):
+        for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 process.wait(timeout=2)
             except subprocess.TimeoutExpired:
-                stop()
+                self._signal(number)
         process.wait()
         # stderr may be held open by an ssh that stays as a connection master: do not wait for its end
         if self._reader is not None:
@@ -249,6 +165,14 @@ class Session:
         for pipe in (process.stdout, process.stderr):
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
+
+    def _terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        """To the whole process group: a shell as prefix has the command as its child."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)  # type: ignore[union-attr]
 
     def _converse(self, process: subprocess.Popen[bytes], dialogue: Dialogue, end: float) -> None:
         with selectors.DefaultSelector() as selector:

@@ -31,9 +31,6 @@ INHERITED = (
 )  # fmt: skip
 """Variables that the child inherits if they are set."""
 
-_CONTROL_PATH_LIMIT = 60
-# A unix socket's path holds at most 107 bytes; ssh appends up to 30 to ansible's own name in this directory.
-
 
 def for_child(directory: Path) -> dict[str, str]:
     """Return the whole environment of the child process of the run in ``directory``."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 10.0  # for ansible-playbook to end its workers after SIGTERM
 _TICK_SECONDS = 0.2  # how often the deadline and a cancel from another thread are looked at
+_LONGEST_PARENT = 40  # SSH's control sockets are inside, and a unix socket's path holds 107 bytes
 _TMPFS = Path("/dev/shm")  # noqa: S108 - its own 0700 directory is made inside
 
 
@@ -118,14 +119,15 @@ def run(
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _private_parent() -> Path | None:
-    """Return a directory in memory for the run's files, or None for the usual temporary directory."""
+def _private_parent() -> Path:
+    """Return a directory for the run's files: in memory if there is one, else the usual temporary directory."""
     with contextlib.suppress(OSError):
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
         in_memory = any(line.split()[1:3] == [str(_TMPFS), "tmpfs"] for line in mounts)
         if in_memory and os.access(_TMPFS, os.W_OK | os.X_OK):
             return _TMPFS
-    return None
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= _LONGEST_PARENT else Path("/tmp")  # noqa: S108 - its own directory is made inside
 
 
 def _arguments(directory: Path, sources: list[str], variables: dict[str, Any], options: Options) -> list[str]:

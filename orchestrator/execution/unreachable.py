@@ -29,7 +29,7 @@ _CONNECTION: tuple[tuple[str, Explanation], ...] = (
         "Host key verification failed",
         Explanation(
             "the host's SSH key is not known",
-            "compare its fingerprint, then accept it: ssh {address} (or ssh-keyscan {address} >> ~/.ssh/known_hosts)",
+            "compare its fingerprint, then add it to known_hosts: log in once by hand, or use ssh-keyscan ({address})",
         ),
     ),
     (
@@ -112,10 +112,14 @@ _WRAPPING = re.compile(
     r"|Failed to connect to the host via ssh: "
 )
 
+_KNOWN_AS = re.compile(r"ost key (?:is known )?for (\S+) (?:has changed )?and you have requested strict checking")
+
 
 def explain_connection(words: str, address: str) -> tuple[Explanation, str]:
     """Return why ``address`` cannot be reached, and ssh's own words without what Ansible puts around them."""
-    cause = _WRAPPING.sub("", words).strip()
+    cause = "\n".join(line for line in _WRAPPING.sub("", words).strip().splitlines() if not line.startswith("@@"))
+    if known := _KNOWN_AS.search(words):
+        address = known[1]  # the name under which the key is kept, such as [192.0.2.1]:2222
     found = _first(_CONNECTION, words, address)
     return found or Explanation(
         "the host cannot be reached", f"try by hand: ssh {address}; a run with more detail: ssh -vvv {address}"

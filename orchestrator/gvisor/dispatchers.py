@@ -53,6 +53,14 @@ read_generation() {
   esac
 }
 
+# Whether the bundle at $1 has a record. Anything but a file in its place is nobody's doing that we know.
+has_record() {
+  if [ -e "$1$record" ] && [ ! -f "$1$record" ]; then
+    fail "$1$record is not a file; to do: restart the pod"
+  fi
+  [ -f "$1$record" ]
+}
+
 # Sets $binary to a program of $generation, which was read from $1.
 find_binary() {
   binary=$directory/generations/$generation/release/$2
@@ -75,7 +83,7 @@ read_sandbox() {
   sandbox=$(
     LC_ALL=C sed -e "s/^[[:space:]]*$key/$mark/" -e "s/[{,][[:space:]]*$key/$mark/g" config.json </dev/null |
       LC_ALL=C sed -n 's/^@\([0-9a-f]\{64\}\)$/\1/p'
-  )
+  ) || fail 'cannot look into config.json; to do: make sed available to containerd'
   case $sandbox in
     *[!0-9a-f]*) sandbox= ;;
   esac
@@ -92,12 +100,12 @@ write_record() {
 }
 
 source=$directory/current
-if [ -f "$record" ]; then
-  source=$record
+if has_record ./; then
+  source=./$record
   read_generation "$source"
 elif [ -f config.json ]; then
   read_sandbox
-  if [ -n "$sandbox" ] && [ -f "../$sandbox/$record" ]; then
+  if [ -n "$sandbox" ] && has_record "../$sandbox/"; then
     source=../$sandbox/$record
   fi
   read_generation "$source"
@@ -125,7 +133,7 @@ read_name() {
 }
 
 source=$directory/current
-[ -f "$record" ] && source=$record
+has_record ./ && source=./$record
 read_generation "$source"
 find_binary "$source" runsc
 flags=$directory/generations/$generation/flags

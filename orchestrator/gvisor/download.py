@@ -12,6 +12,7 @@ import http.client
 import os
 import re
 import ssl
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 256 * 1024
 _TIMEOUT: Final = 30.0  # seconds without a single byte
+_DEADLINE: Final = 3600.0  # seconds for one file, so that a server that drips bytes does not hold the lock for days
 _MAX_FILE: Final = 1024 * 1024 * 1024  # the largest published file so far has 167 MB
 _MAX_SUM: Final = 4096
 _SUM = re.compile(rb"\s*([0-9a-fA-F]{128})(?:\s|$)")
@@ -39,6 +41,7 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         old, new = (urllib.parse.urlsplit(url).scheme for url in (req.full_url, newurl))
         if old != new:
+            fp.close()
             raise GvisorNodesError(
                 f"{req.full_url} redirects to {newurl}",
                 why=f"a redirect from {old} to {new or 'no scheme'} is not followed",
@@ -152,8 +155,11 @@ def _read(url: str, write: Callable[[bytes], object], limit: int, progress: Call
             tenth = 0
             if progress is not None:
                 progress(f"downloading {url}" + (f" ({total / 1e6:.0f} MB)" if total else ""))
-            while chunk := response.read(_CHUNK):
+            deadline = time.monotonic() + _DEADLINE
+            while chunk := response.read1(_CHUNK):
                 count += len(chunk)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not finished after {_DEADLINE:.0f} s")  # noqa: TRY301 - handled with the others
                 if count > limit:
                     raise RefusedError(f"{url} is too big", why=f"more than {limit} bytes", remedy=remedy)
                 write(chunk)
@@ -168,6 +174,7 @@ def _read(url: str, write: Callable[[bytes], object], limit: int, progress: Call
                 )
             return str(response.headers.get("Content-Type", ""))
     except urllib.error.HTTPError as error:
+        error.close()
         hint = "; releases after 20260817.0 have no loose files" if error.code == http.client.NOT_FOUND else ""
         raise GvisorNodesError(
             f"{url} cannot be fetched", why=f"HTTP status {error.code} {error.reason}{hint}", remedy=remedy

@@ -92,9 +92,7 @@ class Inspection:
             )
 
 
-def inspect(
-    directory: Path, entry: CatalogueEntry, digests: Digests, *, hashes_needed: bool, run: bool = True
-) -> Inspection:
+def inspect(directory: Path, entry: CatalogueEntry, digests: Digests, *, hashes_needed: bool) -> Inspection:
     """Check the files of a release in a directory.
 
     Args:
@@ -103,13 +101,12 @@ def inspect(
         digests: computes hashes.
         hashes_needed: whether a file without a hash in the catalogue fails (an operator's directory) or not (unpacked
             from an archive whose hash was right, or built here).
-        run: whether binaries of this machine's architecture may be asked for their version.
     """
     result = Inspection(directory)
     paths = _wanted(directory, entry, result)
     good = [path for path in paths if _check_file(path, entry, digests, result, hashes_needed=hashes_needed)]
     if not result.failed:
-        _check_versions(directory, entry, good, result, run=run)
+        _check_versions(directory, entry, good, result)
     return result
 
 
@@ -200,10 +197,10 @@ def _check_file(path: str, entry: CatalogueEntry, digests: Digests, result: Insp
     return True
 
 
-def _check_versions(directory: Path, entry: CatalogueEntry, paths: list[str], result: Inspection, *, run: bool) -> None:
+def _check_versions(directory: Path, entry: CatalogueEntry, paths: list[str], result: Inspection) -> None:
     label = release_label(entry.release)
     remedy = f"take the files of release {entry.release}, all from one place"
-    native = run and entry.architecture == host_architecture()
+    native = entry.architecture == host_architecture()
 
     def check(path: str, subject: str, expected: str, found: str, *, ok: bool) -> None:
         result.checks.append(Check(path, subject, ok, expected, found, "" if ok else remedy))

@@ -103,7 +103,7 @@ def export(found: ArtifactSet, entry: CatalogueEntry, directory: Path) -> Path:
 
 def _record(found: ArtifactSet, entry: CatalogueEntry, file: Path) -> None:
     known = {(old.release, old.architecture): old for old in (read_file(file) if file.exists() else ())}
-    known[found.release, found.architecture] = CatalogueEntry(
+    known[entry.release, entry.architecture] = CatalogueEntry(
         release=entry.release,
         architecture=entry.architecture,
         layout=entry.layout,

@@ -22,8 +22,10 @@ from orchestrator.errors import GvisorNodesError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_CHUNK: Final = 1024 * 1024
 _POLL_SECONDS: Final = 0.1  # flock has no deadline of its own; ten looks a second cost nothing beside a download
+
+# A file changed twice within the clock's granularity could keep its stamp, so the very youngest are not remembered.
+_YOUNG_NANOSECONDS: Final = 1_000_000_000
 
 
 def write_atomically(target: Path, content: bytes) -> None:
@@ -99,8 +101,7 @@ class Digests:
                 return str(remembered["digest"])
         with path.open("rb") as file:
             value = hashlib.file_digest(file, algorithm).hexdigest()
-        # A file changed within the clock's granularity could keep its stamp, so the very youngest are not remembered.
-        if time.time_ns() - before.st_ctime_ns > 1_000_000_000:  # noqa: PLR2004 - one second in nanoseconds
+        if time.time_ns() - before.st_ctime_ns > _YOUNG_NANOSECONDS:
             with contextlib.suppress(OSError):
                 self.directory.mkdir(parents=True, exist_ok=True)
                 write_atomically(note, json.dumps({"stamp": stamp, "digest": value}).encode())

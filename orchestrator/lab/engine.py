@@ -172,8 +172,14 @@ class Engine:
 
     def remove_containers(self, names: Sequence[str]) -> None:
         """Kill and remove containers with their volumes; those that are gone are no error."""
-        if names:
-            self.call("rm", *self.remove_options, *names, what="A container was not removed", timeout=120)
+        if not names:
+            return
+        # Asked twice: podman gives up on a container that ends by itself between its look and its kill.
+        what = "A container was not removed"
+        if self.call("rm", *self.remove_options, *names, what=what, timeout=120, check=False).returncode != 0:
+            there = {container.name for container in self.containers()}
+            if rest := [name for name in names if name in there]:
+                self.call("rm", *self.remove_options, *rest, what=what, timeout=120)
 
     def add_network(self, name: str, labels: dict[str, str]) -> None:
         """Make the network unless it is there."""
@@ -214,7 +220,7 @@ def podman() -> Engine:
     return Engine(
         name="podman",
         run_options=("--runtime=runc", "--systemd=false", *_COMMON_RUN_OPTIONS),
-        remove_options=("--force", "--time=1", "--volumes", "--ignore"),
+        remove_options=("--force", "--time=0", "--volumes", "--ignore"),
         network_options=("--disable-dns",),
         environment={"CONTAINERS_CONF": str(configuration)},
     )

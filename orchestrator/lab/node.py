@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import socket
-import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from orchestrator.lab.kinds import PAUSE_UNIT
 from orchestrator.lab.program import call
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
     from pathlib import Path
 

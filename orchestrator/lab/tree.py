@@ -34,7 +34,7 @@ EXCLUDED = (
 
 WRITTEN_BY_OTHERS: dict[str, str] = {
     "/var/lib/containerd": "containerd's own state: a restart, a pod or an image changes its databases and directories",
-    "/var/log": "the journal's files, which systemd writes, rotates and makes for every user who logs in",
+    "/var/log/journal": "the journal, which systemd writes, rotates and splits by the users who log in",
     "/var/lib/systemd": "systemd's own state: when timers ran, the random seed",
     "/var/tmp": "systemd makes and removes private directories here for services",  # noqa: S108 -- see above
 }

@@ -38,7 +38,7 @@ class Block:
         start: offset of its first character, the newline that was added for it included.
         end: offset behind its last character.
         intact: nobody has changed a line of it.
-        added_newline: the newline before it is ours.
+        added_newline: the newline before it is ours, and goes with it.
         values: what it says, as if it stood alone.
     """
 
@@ -93,7 +93,7 @@ def find_block(document: Document, handler_name: str) -> Block | None:
         body = document.text[begin.end() : end.start()]
         start = begin.start()
         added = begin["newline"] == "added"
-        if added and document.text[:start].endswith("\n"):
+        if added and end.end() == len(document.text):  # else the newline separates what others wrote from the old text
             start -= 2 if document.text[:start].endswith("\r\n") else 1
         try:
             values = tomllib.loads(body)
@@ -104,7 +104,7 @@ def find_block(document: Document, handler_name: str) -> Block | None:
             start=start,
             end=end.end(),
             intact=_digest(lines) == begin["digest"],
-            added_newline=added,
+            added_newline=start < begin.start(),
             values=values,
         )
         if _is_separable(document, block):

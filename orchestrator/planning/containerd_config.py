@@ -1,4 +1,4 @@
-"""The smallest change of containerd's main file that registers our handler, and its exact inverse. Pure.
+"""The smallest change of containerd's main file that registers our handler; the door to all of ``containerd_*``. Pure.
 
 On containerd 1.x the main file itself is edited: a drop-in replaces the whole CRI table there, and the node's CRI dies
 while every exit code says success. Handlers that exist only as built-in defaults vanish as soon as a file names any
@@ -14,27 +14,24 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-import tomlrt
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import InvalidInputError, RefusedError
 from orchestrator.planning.containerd_block import Block, find_block, render_block, render_body
 from orchestrator.planning.containerd_document import (
-    CRI_TABLE,
     Document,
     Values,
     dotted,
-    pruned,
     read_document,
-    render_table,
     table_at,
     with_entries,
     without_entries,
 )
 from orchestrator.planning.containerd_dump import Dump, read_dump, verify_dump, verify_removal
+from orchestrator.planning.containerd_edit import put_entries
 from orchestrator.planning.containerd_handler import TYPE_URL, Handler
 from orchestrator.planning.containerd_refusals import check_file, check_state, refuse_foreign
+from orchestrator.planning.containerd_removal import remove_handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,44 +134,6 @@ def add_handler(
     return edits
 
 
-def remove_handler(main: bytes, original: bytes | None, handler: Handler) -> bytes | None:
-    """The file without our part.
-
-    Args:
-        main: the main file as it is.
-        original: the main file as it was before us; None if there was none.
-        handler: what was registered.
-
-    Returns:
-        ``original`` to the byte if the file is what ``add_handler`` made of it; else the file with only our part taken
-        out; ``main`` itself if nothing in it is ours; None if the file is to be removed.
-
-    Raises:
-        RefusedError: the file is broken, or somebody's own settings are inside our table.
-    """
-    document = read_document(main)
-    block = find_block(document, handler.name)
-    if block:
-        content = document.encode(block.cut(document.text, _kept_tables(document, block, handler)))
-        return None if original is None and not content else content
-    if original is not None and main in _edits_without_marks(original, document, handler):
-        return original
-    before = read_document(original).values if original is not None and _is_readable(original) else {}
-    path = document.runtimes_path
-    table = table_at(document.values, path).get(handler.name)
-    was_there = isinstance(table, dict) and table == _table_in(before, handler.name)
-    if not isinstance(table, dict) or was_there or table.get("runtime_type") != handler.runtime_type:
-        return main
-    strangers = sorted(table.get("options", {}).keys() - handler.table["options"].keys())
-    if strangers:
-        raise RefusedError(
-            f"settings that are not ours are inside our table {dotted((*path, handler.name))}",
-            why=f"{', '.join(strangers)}: probably appended to the end of the file, behind our last table",
-            remedy=f"move {', '.join(strangers)} to where they belong in the file, then run the same command again",
-        )
-    return document.encode(_without_table(document, handler))
-
-
 def _check_daemon(version: str) -> None:
     match = re.match(r"v?(\d+)\.(\d+)", version)
     if not match:
@@ -203,29 +162,9 @@ def _candidates(document: Document, block: Block | None, handler: Handler, prese
         says_nothing = not tomllib.loads(document.text)
         body = render_body(path, handler, preserved, version=_EMPTY_FILE_VERSION if says_nothing else None)
         yield document.text + render_block(handler, body, document.newline, after=document.text)
-    edited = _edited(document.text, path, {**preserved, handler.name: handler.table})
+    edited = put_entries(document.text, path, {**preserved, handler.name: handler.table})
     if edited is not None:
         yield edited
-
-
-def _edited(text: str, path: tuple[str, ...], entries: Values) -> str | None:
-    """The text with entries put in by tomlrt, wherever they fit the file's own style; None where it cannot."""
-    try:
-        editable: Any = tomlrt.loads(text)
-        table = editable
-        for key in path:
-            if key not in table:
-                table[key] = {}
-            table = table[key]
-        for name, entry in entries.items():
-            if name not in table:
-                table[name] = entry
-                continue
-            for key, value in entry.items():
-                table[name][key] = value
-        return tomlrt.dumps(editable)
-    except (tomlrt.TOMLError, TypeError, ValueError, KeyError):
-        return None  # the caller says what cannot be done; a way that does not exist is no error
 
 
 def _says(text: str, intended: Values) -> bool:
@@ -245,83 +184,3 @@ def _note(effective: Dump, preserved: Values) -> str:
     if effective.imported:
         parts.append(f"imported files ({', '.join(effective.imported)}) stay as they are")
     return "; ".join(parts)
-
-
-def _kept_tables(document: Document, block: Block, handler: Handler) -> str:
-    """What must stay of a block that is taken out.
-
-    Without any handler in the file the built-in ones come back by themselves. They do not where others have named
-    handlers since, and lines that somebody has edited are his.
-    """
-    path = document.runtimes_path
-    ours = table_at(block.values, path)
-    others = table_at(document.values, path).keys() - ours.keys()
-    kept = {} if block.intact and not others else {name: ours[name] for name in ours if name != handler.name}
-    lines = []
-    if "version" in block.values and (kept or tomllib.loads(block.cut(document.text))):
-        # Others wrote their tables into a version 2 file; without the line they would be in a version 1 file.
-        lines.append(f"version = {block.values['version']}")
-    for name, table in kept.items():
-        lines += render_table((*path, name), table)
-    if not lines:
-        return ""
-    start = document.newline if block.added_newline else ""
-    return start + "".join(line + document.newline for line in lines)
-
-
-def _edits_without_marks(original: bytes, document: Document, handler: Handler) -> list[bytes]:
-    """What an edit without a block made of the original, as far as the file of today tells."""
-    if not _is_readable(original):
-        return []
-    before = read_document(original)
-    path = document.runtimes_path
-    named = table_at(document.values, path)
-    earlier = table_at(before.values, path) if before.version == document.version else {}
-    entries = {name: table for name, table in named.items() if name not in earlier and name != handler.name}
-    edited = _edited(before.text, path, {**entries, handler.name: handler.table})
-    return [before.encode(edited)] if edited is not None else []
-
-
-def _is_readable(content: bytes) -> bool:
-    try:
-        read_document(content)
-    except RefusedError:
-        return False
-    return True
-
-
-def _table_in(values: Values, name: str) -> object:
-    version = values.get("version", 1)
-    return table_at(values, (*CRI_TABLE[version], "containerd", "runtimes")).get(name)
-
-
-def _without_table(document: Document, handler: Handler) -> str:
-    """The text without our table, by tomlrt; for a file that another tool has written anew."""
-    path = document.runtimes_path
-    editable: Any = tomlrt.loads(document.text)
-    table = editable
-    for key in path:
-        table = table[key]
-    del table[handler.name]
-    expected = without_entries(document.values, path, [handler.name])
-    if not table:
-        # An empty runtimes table hides the built-in handlers as well; without it they come back.
-        parent = editable
-        for key in path[:-1]:
-            parent = parent[key]
-        if path[-1] in parent:
-            del parent[path[-1]]
-        expected = pruned(expected, path)
-    marks = re.compile(rf"^# (>>>|<<<) gvisor-nodes {re.escape(handler.name)}( .*)?\r?\n", re.MULTILINE)
-    text = tomlrt.dumps(editable)
-    for candidate in (marks.sub("", text), text):
-        try:
-            if pruned(tomllib.loads(candidate), path) == pruned(expected, path):
-                return candidate
-        except tomllib.TOMLDecodeError:
-            continue
-    raise RefusedError(
-        f"{dotted((*path, handler.name))} cannot be taken out of containerd's configuration safely",
-        why="every way to do it would change something else",
-        remedy="delete that table from the file by hand, then run the same command again",
-    )

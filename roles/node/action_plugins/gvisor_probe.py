@@ -16,7 +16,7 @@ NodeAction = action_loader.get("gvisor_base", class_only=True).__mro__[1]
 class ActionModule(NodeAction):
     """Steps ``probe``, ``lock`` and ``unlock``."""
 
-    _VALID_ARGS = frozenset(("state", "refuse"))
+    _VALID_ARGS = frozenset(("state", "removal", "refuse"))
     step = "probe"
 
     def act(self):
@@ -61,12 +61,16 @@ class ActionModule(NodeAction):
     def planned(self):
         plan = self.plan()
         self.memory["plan"] = plan.as_data()
-        if plan.refusals and self._task.args.get("refuse", True) and (plan.needed or self.step == "lock"):
+        ready = self._task.args.get("refuse", True) and not self._task.args.get("removal")
+        if ready and plan.refusals and (plan.needed or self.step == "lock"):
             first, *others = plan.refusals
             more = "".join(f"; also: {r.what} ({r.why}): {r.remedy}" for r in others)
             raise RefusedError(first.what, why=first.why, remedy=first.remedy + more, step="preflight")
         data = {"plan": self.memory["plan"], "state": self.summary()}
-        message = "nothing to do" if not plan.needed else "; ".join(f"{c.what}: {c.why}" for c in plan.changes)
+        if self._task.args.get("removal"):
+            message = "gVisor is installed" if self.state.journal else "nothing of gvisor-nodes is here"
+        else:
+            message = "; ".join(f"{c.what}: {c.why}" for c in plan.changes) or "nothing to do"
         return self.answer(message, data=data)
 
     def summary(self):
@@ -76,11 +80,12 @@ class ActionModule(NodeAction):
         return {
             "host": state.host.model_dump(),
             "containerd": {"version": containerd.version, "config": containerd.config, "pid": containerd.pid},
-            "current": state.tree.current,
-            "generations": {n: g.model_dump() for n, g in state.tree.generations.items()},
-            "releases": sorted(state.tree.releases),
-            "sealed": state.sealed,
-            "installed": state.journal is not None,
+            "tree": {
+                "current": state.tree.current,
+                "generations": {n: g.model_dump() for n, g in state.tree.generations.items()},
+                "releases": sorted(state.tree.releases),
+            },
+            "journal": None if state.journal is None else {"sealed": state.sealed},
             "pods": [pod.model_dump() for pod in state.users.pods],
             "nvidia": state.nvidia.model_dump(),
             "milliseconds": self.memory["state"].get("milliseconds"),

@@ -30,7 +30,7 @@ def run(argv, timeout=20, **options):
         )
     except FileNotFoundError as error:
         return 127, "", str(error)
-    except PermissionError as error:
+    except OSError as error:  # not executable, not a program for this machine
         return 126, "", str(error)
     except subprocess.TimeoutExpired:
         return 124, "", "no answer within %d s" % timeout

@@ -22,6 +22,8 @@ import time
 
 SCHEMA = 1
 STAGED_SUFFIX = ".gvisor-nodes-staged"
+TTL = 180
+"""Seconds a lease lasts without being renewed, where the run that takes it does not say."""
 OWN_NAMES = ("backup-", "rollback", "armed", "journal.json")
 """How the files in the state directory are called."""
 
@@ -210,6 +212,8 @@ class Journal:
         found = describe(source)
         if found is None:
             return None
+        if not self.exists:
+            self.save()
         with open(source, "rb") as file:
             data = file.read()
         name = "backup-%s" % found["sha256"][:16]
@@ -357,7 +361,7 @@ class Lease:
     The clock is CLOCK_BOOTTIME, which no administrator sets; a reboot empties /run.
     """
 
-    def __init__(self, root, token, ttl=180):
+    def __init__(self, root, token, ttl=None):
         self.directory = root.real("/run/gvisor-nodes")
         self.token = token
         self.ttl = ttl
@@ -380,8 +384,9 @@ class Lease:
         except (OSError, ValueError):
             return None
 
-    def _write(self, path, holder):
-        lease = {"token": self.token, "holder": holder, "until": time.clock_gettime(time.CLOCK_BOOTTIME) + self.ttl}
+    def _write(self, path, holder, ttl):
+        until = time.clock_gettime(time.CLOCK_BOOTTIME) + ttl
+        lease = {"token": self.token, "holder": holder, "ttl": ttl, "until": until}
         temporary = path + ".new"
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(lease, file)
@@ -399,20 +404,21 @@ class Lease:
                     or lease.get("until", 0) < time.clock_gettime(time.CLOCK_BOOTTIME)
                 )
                 if free:
-                    self._write(path, holder)
+                    self._write(path, holder, self.ttl or TTL)
                     return time.monotonic() - begin
             if time.monotonic() - begin > timeout:
                 raise NodeError(
                     "another run holds this node",
                     why="%s has held it for longer than the %d s this run waits" % (lease.get("holder"), timeout),
-                    remedy="wait for the other run to end; a dead one lets go by itself %d s after its last step" % self.ttl,
+                    remedy="wait for the other run to end; a dead one lets go by itself %d s after its last step"
+                    % lease.get("ttl", TTL),
                     refused=True,
                 )
             # Not a synchronisation by time: the condition is the lease, looked at four times a second.
             time.sleep(wait)
 
     def renew(self):
-        """Prove that this run still holds the node, and hold it for another ``ttl`` seconds."""
+        """Prove that this run still holds the node, and hold it for as long again as it was taken for."""
         with self._guarded() as path:
             lease = self._read(path)
             if lease is None or lease.get("token") != self.token:
@@ -421,7 +427,7 @@ class Lease:
                     why="now %s does" % (lease.get("holder") if lease else "nobody, it rebooted or was cleaned"),
                     remedy="run the same command again: it goes on from the journal",
                 )
-            self._write(path, lease["holder"])
+            self._write(path, lease["holder"], lease["ttl"])
 
     def release(self):
         with self._guarded() as path:

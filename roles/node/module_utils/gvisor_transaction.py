@@ -137,10 +137,11 @@ def serve_again(root, journal, options):
 
 def arm(root, journal, options, record):
     """Leave the rollback script and let systemd run it unless somebody disarms it in time."""
+    # On the live root the node runs the script itself; for any other root only this module does, from outside.
     script = os.path.join(journal.directory, "rollback.sh")
     text = ROLLBACK.format(
-        state=shlex.quote(journal.directory),
-        config=shlex.quote(record["config"]),
+        state=shlex.quote(root.real(journal.directory)),
+        config=shlex.quote(root.real(record["config"])),
         backup=shlex.quote(record["restore"] or ""),
         made=shlex.quote(record["made"]),
         service=shlex.quote(options["service"]),

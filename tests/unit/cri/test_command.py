@@ -1,5 +1,6 @@
 """The one command line: it arrives as it is through every quoting, or it is refused."""
 
+import json
 import shlex
 import subprocess
 
@@ -61,19 +62,20 @@ def test_any_number_of_single_quotings_carries_the_command_unchanged(depth):
     for _ in range(depth):
         words = shlex.split(words)[2]
 
-    assert ["/usr/bin/python3", "-I", "-S", "-c", BOOTSTRAP] == shlex.split(words)[-5:]
+    assert shlex.split(words)[-5:] == ["/usr/bin/python3", "-I", "-S", "-c", BOOTSTRAP]
 
 
 @pytest.mark.parametrize(
     "template",
     [
+        f"sudo -u root 'echo BECOME ; {PLACEHOLDER}'",
         "sudo -n true",
         f"{PLACEHOLDER} ; {PLACEHOLDER}",
         f'sh -c "{PLACEHOLDER}"',
         f"sh -c '{PLACEHOLDER}",
         f"sudo sh -c \"sh -c '{PLACEHOLDER}'\"",
     ],
-    ids=["none", "two", "double quotes", "open quote", "double quotes outside"],
+    ids=["no shell", "none", "two", "double quotes", "open quote", "double quotes outside"],
 )
 def test_a_template_that_would_change_the_command_is_refused_before_anything_runs(template):
     with pytest.raises(InvalidInputError) as caught:
@@ -84,7 +86,7 @@ def test_a_template_that_would_change_the_command_is_refused_before_anything_run
 
 def test_the_first_line_of_stdin_is_the_program_and_nothing_after_it_is_touched():
     source = "import os\nos.write(1, (word + os.read(0, 99).decode()).encode())"
-    line = __import__("json").dumps([source, {"word": "it's \"here\" $HOME: "}]).encode() + b"\n"
+    line = json.dumps([source, {"word": 'it\'s "here" $HOME: '}]).encode() + b"\n"
 
     done = subprocess.run(
         ["/bin/sh", "-c", command_line("/usr/bin/python3", "")], input=line + b"rest", capture_output=True, check=True

@@ -13,7 +13,7 @@ from orchestrator.execution.content import Content
 ROOT = Path(__file__).resolve().parents[3]
 
 # A module that answers what it is told to, as our own action plugins do.
-ANSWER = '''#!/usr/bin/python3
+ANSWER = """#!/usr/bin/python3
 # WANT_JSON
 import json, sys
 arguments = json.load(open(sys.argv[1]))
@@ -22,9 +22,9 @@ print(json.dumps({
     "changed": status == "changed",
     "failed": status in ("failed", "refused", "invalid"),
     "msg": arguments.get("message", ""),
-    "gvisor": {key: arguments[key] for key in ("step", "status", "message", "cause", "remedy", "data") if key in arguments},
+    "gvisor": {key: value for key, value in arguments.items() if not key.startswith("_")},
 }))
-'''
+"""
 
 
 @pytest.fixture(scope="session")
@@ -62,5 +62,5 @@ def make_inventory(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def closed_port():
-    """Return a loopback address on which nothing listens: bound and released, never handed out while it is asked for."""
+    """Return a loopback address on which nothing listens: port 1 is nobody's."""
     return {"ansible_host": "127.0.0.1", "ansible_port": 1}

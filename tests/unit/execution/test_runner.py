@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from orchestrator.errors import GvisorNodesError, InvalidInputError, MissingComponentError
 from orchestrator.execution import processes
+from orchestrator.execution.content import locate
 from orchestrator.execution.runner import Options, run
 
 
@@ -28,13 +28,19 @@ def mixed(make_content, make_inventory, closed_port):
     content = make_content(
         mixed=[
             task("probe", "ok", data={"plan": {"needed": True}, "state": {"x": [1]}}) | {"when": "fate != 'early'"},
-            task("gate", "refused", message="pods use it", cause="pod a", remedy="drain") | {"when": "fate == 'refused'"},
+            task("gate", "refused", message="pods use it", cause="pod a", remedy="drain")
+            | {"when": "fate == 'refused'"},
             task("input", "invalid", message="bad value") | {"when": "fate == 'invalid'"},
             task("install", "changed", message="placed") | {"when": "fate in ('changed', 'late')"},
             task("late gate", "refused", message="too late") | {"when": "fate == 'late'"},
             {"name": "Break", "ansible.builtin.fail": {"msg": "broken"}, "when": "fate == 'failed'"},
-            {"name": "May fail", "ansible.builtin.command": "false", "ignore_errors": True,
-             "changed_when": False, "when": "fate == 'ignored'"},
+            {
+                "name": "May fail",
+                "ansible.builtin.command": "false",
+                "ignore_errors": True,
+                "changed_when": False,
+                "when": "fate == 'ignored'",
+            },
             task("quiet", "failed", message="said so") | {"when": "fate == 'quiet'", "failed_when": False},
             {
                 "name": "Guarded",
@@ -79,32 +85,32 @@ def test_an_unreachable_host_is_a_failure_with_the_words_of_ssh(mixed):
     result, _events = mixed
     step = result.hosts["h-gone"].failure
 
-    assert ("connect", "unreachable") == (step.step, step.status)
+    assert (step.step, step.status) == ("connect", "unreachable")
     assert "Connection refused" in step.cause
     assert "sshd" in step.remedy
-    assert 3 == result.exit_code
+    assert result.exit_code == 3
 
 
 def test_a_refusal_carries_what_why_and_what_to_do(mixed):
     result, _events = mixed
     step = result.hosts["h-refused"].failure
 
-    assert ("gate", "pods use it", "pod a", "drain") == (step.step, step.message, step.cause, step.remedy)
+    assert (step.step, step.message, step.cause, step.remedy) == ("gate", "pods use it", "pod a", "drain")
 
 
 def test_the_data_of_steps_are_found_under_their_names(mixed):
     result, _events = mixed
     data = result.hosts["h-ok"].data
 
-    assert {"plan": {"needed": True}, "state": {"x": [1]}} == data["probe"]
-    assert {"restarts": 0} == data["report"]
+    assert data["probe"] == {"plan": {"needed": True}, "state": {"x": [1]}}
+    assert data["report"] == {"restarts": 0}
 
 
 def test_events_come_in_order_and_name_host_and_step(mixed):
     _result, events = mixed
     own = [(event.step, event.status) for event in events if event.host == "h-ok"]
 
-    assert ("Do probe", "started") == own[0]
+    assert own[0] == ("Do probe", "started")
     assert own.index(("Do probe", "started")) < own.index(("probe", "ok")) < own.index(("report", "ok"))
 
 
@@ -114,7 +120,7 @@ def test_nothing_of_a_run_is_left(make_content, make_inventory):
     content = make_content(one=[{"name": "Where", "ansible.builtin.command": f"printenv {processes.MARK}"}])
     seen = run("one", make_inventory(a=None), content=content)
 
-    assert "changed" == seen.hosts["a"].outcome
+    assert seen.hosts["a"].outcome == "changed"
     assert leftovers() <= before
     assert not processes.marked("gvn-")
 
@@ -134,8 +140,8 @@ def test_secrets_are_in_no_argument_no_environment_no_result_and_no_file(make_co
         "        except OSError: pass\n"
         "run = os.environ['GVISOR_NODES_RUN']\n"
         "for base, names, files in os.walk(run):\n"
-        "    modes += [os.path.join(base, n) for n in names + files if os.lstat(os.path.join(base, n)).st_mode & 0o077\n"
-        "              and not os.path.islink(os.path.join(base, n))]\n"
+        "    paths = [os.path.join(base, n) for n in names + files]\n"
+        "    modes += [p for p in paths if os.lstat(p).st_mode & 0o077 and not os.path.islink(p)]\n"
         "print(found, oct(os.stat(run).st_mode & 0o777), modes)\n"
     )
     content = make_content(
@@ -150,7 +156,7 @@ def test_secrets_are_in_no_argument_no_environment_no_result_and_no_file(make_co
         options=Options(become_password=secret),
     )  # fmt: skip
 
-    assert "[] 0o700 []" == result.hosts["a"].steps[-1].message
+    assert result.hosts["a"].steps[-1].message == "[] 0o700 []"
     assert secret not in repr(result)
     assert secret not in repr(Options(become_password=secret))
 
@@ -218,7 +224,7 @@ def test_a_broken_playbook_is_an_error_with_the_words_of_ansible(make_content, m
     with pytest.raises(GvisorNodesError) as caught:
         run("one", make_inventory(a=None), content=content)
 
-    assert 1 == caught.value.exit_code
+    assert caught.value.exit_code == 1
     assert "nosuchmodule" in caught.value.why
 
 
@@ -243,7 +249,7 @@ def test_check_and_diff_show_what_would_change_and_change_nothing(make_content, 
     )
     result = run("one", make_inventory(a=None), content=content, options=Options(check=True, diff=True))
 
-    assert "changed" == result.hosts["a"].outcome
+    assert result.hosts["a"].outcome == "changed"
     assert "+new\n" in result.hosts["a"].steps[0].diff
     assert not target.exists()
 
@@ -253,7 +259,7 @@ def test_a_slow_receiver_of_events_does_not_break_the_run(make_content, make_inv
     gate = threading.Event()
     result = run("one", make_inventory(a=None), content=content, on_event=lambda _event: gate.wait(0.3))
 
-    assert ["s0", "s1", "s2"] == [step.step for step in result.hosts["a"].steps]
+    assert [step.step for step in result.hosts["a"].steps] == ["s0", "s1", "s2"]
 
 
 def test_a_run_over_its_timeout_is_stopped_and_leaves_nothing(make_content, make_inventory):
@@ -263,8 +269,8 @@ def test_a_run_over_its_timeout_is_stopped_and_leaves_nothing(make_content, make
     )
     result = run("one", make_inventory(a=None), content=content, options=Options(timeout=4), grace=5)
 
-    assert (True, True, 1) == (result.interrupted, result.timed_out, result.exit_code)
-    assert ("Wait", "failed") == (result.hosts["a"].failure.step, result.hosts["a"].failure.status)
+    assert (result.interrupted, result.timed_out, result.exit_code) == (True, True, 1)
+    assert (result.hosts["a"].failure.step, result.hosts["a"].failure.status) == ("Wait", "failed")
     assert "done before: first" in result.hosts["a"].failure.cause
     assert leftovers() <= before
     assert not sleeping("601")
@@ -304,11 +310,9 @@ def sleeping(seconds):
     return found
 
 
-def test_the_wheel_and_the_checkout_hold_the_same_configuration():
-    from orchestrator.execution.content import locate
-
+def test_the_content_of_this_package_is_found():
     content = locate()
 
     assert content.config.is_file()
     assert "host_key_checking = True" in content.config.read_text()
-    assert json.dumps(str(content.playbook("install")))
+    assert content.playbook("install").is_file()

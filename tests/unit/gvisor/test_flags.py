@@ -113,7 +113,7 @@ def test_an_unknown_flag_is_refused_with_the_nearest_and_all_that_are_known(name
     with pytest.raises(InvalidInputError) as caught:
         parse_flags({name: "true"})
 
-    assert "known are debug, net-raw, nvproxy, panic-signal" == caught.value.why
+    assert caught.value.why == "known are debug, net-raw, nvproxy, panic-signal"
     assert f"did you mean {near}?" in caught.value.remedy
     assert "nothing was changed" in caught.value.remedy
 
@@ -137,18 +137,19 @@ def test_the_order_of_the_input_does_not_show_in_the_output():
 def test_debug_brings_its_log_path_and_the_lines_are_sorted():
     lines = render(parse_flags({"net-raw": "true", "debug": "true"}), "/var/log/runsc/")
 
-    assert (
+    assert lines == (
         "--debug-log=/var/log/runsc/%ID%/%COMMAND%-gvisor.log",
         "--debug=true",
         "--net-raw=true",
-    ) == lines
+    )
 
 
 def test_no_log_path_without_debug_and_no_lines_without_flags():
-    assert ("--debug=false", "--nvproxy=true") == render(
-        parse_flags({"nvproxy": True, "debug": False}), "/var/log/runsc"
+    assert render(parse_flags({"nvproxy": True, "debug": False}), "/var/log/runsc") == (
+        "--debug=false",
+        "--nvproxy=true",
     )
-    assert () == render(parse_flags({}), "/var/log/runsc")
+    assert render(parse_flags({}), "/var/log/runsc") == ()
 
 
 @pytest.mark.parametrize(

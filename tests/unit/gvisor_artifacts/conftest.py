@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode finds no sibling modules by itself
+
 from release_world import PROGRAM, Bucket, World
 
 
@@ -13,9 +18,15 @@ def programs(tmp_path_factory):
     """The compiled program, static and dynamic."""
     where = tmp_path_factory.mktemp("programs")
     (where / "main.c").write_text(PROGRAM)
-    for name, flags in (("static", ["-static"]), ("dynamic", ["-no-pie"])):
+    for name, flags in (("static", ["-static", "-nostdlib", "-fno-stack-protector"]), ("dynamic", ["-DDYNAMIC"])):
         subprocess.run(["gcc", "-O1", *flags, "-o", str(where / name), str(where / "main.c")], check=True)
     return (where / "static").read_bytes(), (where / "dynamic").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def go_cache():
+    """The user's build cache with the compiled standard library, asked for before a test moves XDG_CACHE_HOME."""
+    return subprocess.run(["go", "env", "GOCACHE"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture

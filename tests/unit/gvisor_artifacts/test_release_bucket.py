@@ -29,7 +29,7 @@ def refused(world, entry, error, **more):
         resolve(RELEASE, world.arch, world.sources(entry, **more))
 
     assert type(caught.value) is error
-    assert [] == world.kept()
+    assert world.kept() == []
     assert caught.value.what
     assert caught.value.why
     assert caught.value.remedy
@@ -45,13 +45,13 @@ def test_published_files_with_the_pinned_hashes_are_taken(world):
     found = resolve(RELEASE, world.arch, world.sources(world.publish_loose(files)), lines.append)
 
     assert (RELEASE, world.arch) == (found.release, found.architecture)
-    assert ["runsc", SHIM] == [file.path for file in found.files]
+    assert [file.path for file in found.files] == ["runsc", SHIM]
     assert [sha512(files["runsc"]), sha512(files[SHIM])] == [file.sha512 for file in found.files]
     assert [len(files["runsc"]), len(files[SHIM])] == [file.size for file in found.files]
     assert files["runsc"] == (found.directory / "runsc").read_bytes()
-    assert 0o755 == (found.directory / "runsc").stat().st_mode & 0o7777
-    assert 0o755 == found.directory.stat().st_mode & 0o7777
-    assert "2.1.5+unknown" == found.shim_containerd
+    assert (found.directory / "runsc").stat().st_mode & 0o7777 == 0o755
+    assert found.directory.stat().st_mode & 0o7777 == 0o755
+    assert found.shim_containerd == "2.1.5+unknown"
     assert found.source.startswith(world.bucket.url)
     assert any("downloading" in line for line in lines)
 
@@ -65,7 +65,7 @@ def test_a_release_in_the_cache_is_not_asked_for_again(world):
     second = resolve(RELEASE, world.arch, sources)
 
     assert first == second
-    assert [] == world.bucket.requests
+    assert world.bucket.requests == []
 
 
 def test_a_changed_file_in_the_cache_is_fetched_again(world):
@@ -97,7 +97,7 @@ def test_a_404_with_an_html_body_is_an_error_and_no_file(world):
 
     error = refused(world, entry, GvisorNodesError)
 
-    assert 1 == error.exit_code
+    assert error.exit_code == 1
     assert "HTTP status 404" in error.why
     assert path(world, "runsc") in error.what
     assert "operator's directory" in error.remedy
@@ -122,7 +122,7 @@ def test_a_login_page_with_status_200_is_refused_and_named(world):
 
     error = refused(world, entry, RefusedError)
 
-    assert 4 == error.exit_code
+    assert error.exit_code == 4
     assert "the server called it text/html" in error.why
 
 
@@ -168,7 +168,7 @@ def test_a_sha256_in_the_catalogue_still_needs_the_published_sha512(world):
     files = world.loose()
     world.publish_loose(files)
     entry = world.entry({name: pin(body, "sha256") for name, body in files.items()})
-    assert 2 == len(resolve(RELEASE, world.arch, world.sources(entry)).files)
+    assert len(resolve(RELEASE, world.arch, world.sources(entry)).files) == 2
 
     world.bucket.answers[path(world, "runsc.sha512")] = Answer(b"0" * 128)
     other = world.entry({name: pin(body, "sha256") for name, body in files.items()}, source="another")
@@ -207,7 +207,7 @@ def test_a_redirect_within_the_scheme_is_followed(world):
     world.bucket.put("elsewhere", body)
     world.bucket.answers[path(world, "runsc")] = Answer(status=302, location="/releases/release/elsewhere")
 
-    assert 2 == len(resolve(RELEASE, world.arch, world.sources(entry)).files)
+    assert len(resolve(RELEASE, world.arch, world.sources(entry)).files) == 2
 
 
 @pytest.mark.parametrize("location", ["https://127.0.0.1:1/runsc", "ftp://127.0.0.1/runsc", "file:///etc/passwd"])
@@ -229,7 +229,7 @@ def test_a_bucket_that_is_no_plain_http_url_is_invalid_and_not_echoed(world, add
     with pytest.raises(InvalidInputError) as caught:
         resolve(RELEASE, world.arch, sources)
 
-    assert 2 == caught.value.exit_code
+    assert caught.value.exit_code == 2
     assert "secret" not in str(caught.value)
 
 
@@ -299,14 +299,14 @@ def test_files_of_the_other_architecture_are_checked_by_their_label(world):
     with pytest.raises(RefusedError) as caught:
         resolve(RELEASE, world.foreign, world.sources(wrong))
 
-    assert "expected release-20260817.1, found release-20250101.0" == caught.value.why
+    assert caught.value.why == "expected release-20260817.1, found release-20250101.0"
 
 
 def test_the_library_of_a_foreign_shim_is_read_from_its_build_information(world):
     shim = world.binary("dep\tgithub.com/containerd/containerd/v2\tv2.1.5\th1:x", arch=world.foreign)
     entry = world.publish_loose({**world.loose(arch=world.foreign), SHIM: shim}, arch=world.foreign)
 
-    assert "2.1.5" == resolve(RELEASE, world.foreign, world.sources(entry)).shim_containerd
+    assert resolve(RELEASE, world.foreign, world.sources(entry)).shim_containerd == "2.1.5"
 
 
 @pytest.mark.parametrize("release", ["20990101.0", "20250101.0"])
@@ -314,7 +314,7 @@ def test_an_unknown_release_is_invalid_and_says_what_is_known(world, release):
     with pytest.raises(InvalidInputError) as caught:
         resolve(release, world.arch, world.sources())
 
-    assert 2 == caught.value.exit_code
+    assert caught.value.exit_code == 2
     assert release in caught.value.what
     assert "known for" in caught.value.why
     assert "releases import FILE" in caught.value.remedy
@@ -350,13 +350,13 @@ def test_offline_uses_the_cache_and_never_the_network(world):
     error = refused(world, entry, RefusedError, offline=True)
     assert "network must not be used" in error.what
     assert "operator's directory" in error.remedy
-    assert [] == world.bucket.requests
+    assert world.bucket.requests == []
 
     resolve(RELEASE, world.arch, world.sources(entry))
     world.bucket.requests.clear()
 
-    assert 2 == len(resolve(RELEASE, world.arch, world.sources(entry, offline=True)).files)
-    assert [] == world.bucket.requests
+    assert len(resolve(RELEASE, world.arch, world.sources(entry, offline=True)).files) == 2
+    assert world.bucket.requests == []
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_that_names_it(world):
@@ -393,6 +393,25 @@ def test_two_processes_that_want_the_same_release_download_it_once(world):
             answer.gate.set()
             outputs = [process.stdout.read().splitlines()[-1] for process in (first, second)]
 
-    assert (0, 0) == (first.returncode, second.returncode)
+    assert (first.returncode, second.returncode) == (0, 0)
     assert outputs[0] == outputs[1]
     assert sorted({*world.bucket.requests}) == sorted(world.bucket.requests)
+
+
+def test_a_server_that_sends_without_end_is_refused(world, monkeypatch):
+    monkeypatch.setattr("orchestrator.gvisor.download._MAX_FILE", 1000)
+
+    assert "is too big" in refused(world, world.publish_loose(), RefusedError).what
+
+
+def test_a_download_that_does_not_finish_in_time_is_an_error(world, monkeypatch):
+    monkeypatch.setattr("orchestrator.gvisor.download._DEADLINE", -1.0)
+
+    assert "not finished after" in refused(world, world.publish_loose(), GvisorNodesError).why
+
+
+def test_an_answer_that_is_neither_file_nor_error_is_an_error(world):
+    entry = world.publish_loose()
+    world.bucket.answers[path(world, "runsc")] = Answer(b"x", 206)
+
+    assert "HTTP status 206" in refused(world, entry, GvisorNodesError).why

@@ -127,7 +127,12 @@ def test_a_link_is_followed_inside_the_root_only(root):
 
 def test_a_garbled_journal_is_a_refusal_with_a_remedy(root):
     Path(root.real(STATE)).mkdir()
-    Path(root.real(STATE, ) + "/journal.json").write_text("{")
+    Path(
+        root.real(
+            STATE,
+        )
+        + "/journal.json"
+    ).write_text("{")
 
     with pytest.raises(NodeError, match="cannot read the journal") as raised:
         Journal(root, STATE)

@@ -199,7 +199,11 @@ REFUSED = [
     ({"containerd__kill_mode": "control-group"}, "would kill every pod", "KillMode=process"),
     ({"containerd__dump": {"rc": 1, "text": "", "error": "toml: line 3: oops"}}, "cannot read its", "repair it first"),
     ({"containerd__dump": None}, "cannot read its configuration", "repair it first"),
-    ({"containerd__file": {"kind": "directory", "mode": "0755", "uid": 0, "gid": 0}}, "is a directory", "make it a file"),
+    (
+        {"containerd__file": {"kind": "directory", "mode": "0755", "uid": 0, "gid": 0}},
+        "is a directory",
+        "make it a file",
+    ),
     ({"containerd__version": "1.6.20"}, "1.6.20", ""),
 ]
 
@@ -277,7 +281,9 @@ def test_containerds_socket_is_what_its_own_dump_says():
     state = NodeState.model_validate(probe("clean"))
 
     assert "/run/containerd/containerd.sock" == state.containerd.socket
-    other = changed(probe("clean"), containerd__dump={"rc": 0, "text": '[grpc]\naddress = "/run/k3s/c.sock"', "error": ""})
+    other = changed(
+        probe("clean"), containerd__dump={"rc": 0, "text": '[grpc]\naddress = "/run/k3s/c.sock"', "error": ""}
+    )
     assert "/run/k3s/c.sock" == NodeState.model_validate(other).containerd.socket
     broken = changed(probe("clean"), containerd__dump={"rc": 0, "text": "[", "error": ""})
     assert "/run/containerd/containerd.sock" == NodeState.model_validate(broken).containerd.socket

@@ -1,0 +1,93 @@
+# `make help` lists what there is. Every target that needs the virtual environment brings it up to date first, which
+# takes a fraction of a second when it is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+WORKERS ?= 2
+PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
+
+# Coverage is taken of every Python process, also of those that a test starts: ansible-playbook and its workers, the CRI
+# client, the command line. Each finds these variables and writes a file of its own.
+COVERAGE_DIRECTORY := $(CURDIR)/.cache/coverage
+MEASURED := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(COVERAGE_DIRECTORY)/data
+COVERAGE_MINIMUM ?= 90
+
+# ansible-lint reads roles one by one, without inventory and without the role that holds everybody's modules.
+LINTED := ANSIBLE_INVENTORY=localhost, \
+	ANSIBLE_LIBRARY=$(CURDIR)/roles/node/library ANSIBLE_ACTION_PLUGINS=$(CURDIR)/roles/node/action_plugins
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Make .venv and install missing system packages (the other targets do it)
+	@scripts/setup
+
+.PHONY: demo
+demo: setup ## Two nodes: gVisor installed, proved, applied again, removed; the tree compared
+	@$(PYTHON) scripts/demo
+
+.PHONY: check
+check: setup ## Formatting, lint, types, imports, playbooks, shell, generated references
+	@mkdir -p .cache
+	@$(MAKE) --jobs=2 --output-sync=target --keep-going check-python check-types check-imports check-ansible check-yaml check-shell check-generated
+	@echo "check: everything is as it should be"
+
+.PHONY: check-python check-types check-imports check-ansible check-yaml check-shell check-generated
+check-ansible:
+	@$(LINTED) $(BIN)/ansible-lint -q --nocolor
+check-types:
+	@$(BIN)/mypy --no-error-summary --scripts-are-modules orchestrator $(PYTHON_SCRIPTS)
+check-python:
+	@$(BIN)/ruff check --quiet . $(PYTHON_SCRIPTS)
+	@$(BIN)/ruff format --quiet --check . $(PYTHON_SCRIPTS) || { $(BIN)/ruff format --check . $(PYTHON_SCRIPTS); exit 1; }
+check-imports:
+	@$(BIN)/lint-imports --no-logo > .cache/import-linter.txt || { cat .cache/import-linter.txt; exit 1; }
+check-yaml:
+	@$(BIN)/yamllint --strict .
+check-shell:
+	@$(PYTHON) scripts/check-shell
+check-generated:
+	@$(PYTHON) scripts/generate-cri --check
+	@$(PYTHON) scripts/generate-cli-reference --check
+	@$(PYTHON) scripts/generate-role-docs --check
+
+.PHONY: test
+test: setup ## Unit tests, tests on real nodes, Molecule; coverage of all of them
+	@rm -rf $(COVERAGE_DIRECTORY) && mkdir -p $(COVERAGE_DIRECTORY)
+	@$(MAKE) --old-file=setup unit nodes molecule MEASURED_BY="$(MEASURED)"
+	@$(MAKE) --old-file=setup coverage
+
+.PHONY: unit
+unit: setup ## Only the unit tests
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -m "not node" -n $(WORKERS) -q
+
+.PHONY: nodes
+nodes: setup ## Only the tests on real nodes
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q
+
+.PHONY: molecule
+molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy
+	@MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.cache/molecule $(MEASURED_BY) $(BIN)/molecule test
+
+.PHONY: coverage
+coverage:
+	@COVERAGE_FILE=$(COVERAGE_DIRECTORY)/data $(BIN)/coverage combine --quiet $(COVERAGE_DIRECTORY)
+	@COVERAGE_FILE=$(COVERAGE_DIRECTORY)/data $(BIN)/coverage report --fail-under=$(COVERAGE_MINIMUM)
+
+.PHONY: verify
+verify: check test ## Both: check and test
+
+.PHONY: clean
+clean: ## Remove every lab, node image and cache that this project made, and .venv; nothing else
+	@if [ -x $(BIN)/gvisor-nodes ]; then $(BIN)/gvisor-nodes lab clean; fi
+	@rm -rf .venv .cache .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ansible build dist
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,169 @@
+"""Killed once at every step on the node, with the controller dead too: the next apply or remove goes on, to the byte.
+
+The node's Python is a wrapper that counts the renames, links and removals that the product's files go through, kills
+the module with SIGKILL at the chosen one, and from then on answers nothing, as a node whose controller died gets no
+further step. No line of the product knows about it.
+"""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from command import gvisor_nodes, starts
+
+from orchestrator.lab.tree import difference, snapshot
+
+WRAPPER = """#!/bin/sh
+[ "$(cat /run/kill/left 2>/dev/null)" = dead ] && exit 1
+PYTHONPATH=/run/kill PYTHONDONTWRITEBYTECODE=1 exec /usr/bin/python3 "$@"
+"""
+
+COUNTER = """
+import os, signal, sys
+try:
+    left = int(open("/run/kill/left").read())
+except (OSError, ValueError):
+    left = None
+def hook(event, arguments):
+    global left
+    if left is None or event not in ("os.rename", "os.symlink", "os.remove", "os.rmdir", "os.mkdir"):
+        return
+    names = " ".join(str(a) for a in arguments)
+    if "/run/" in names or not ("gvisor-nodes" in names or "/etc/containerd" in names or "/var/log/runsc" in names):
+        return
+    left -= 1
+    with open("/run/kill/left", "w") as file:
+        file.write("dead" if left < 0 else str(left))
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+if left is not None:
+    sys.addaudithook(hook)
+"""
+
+
+@pytest.fixture(scope="module")
+def fragile(lab, tmp_path_factory):
+    """An inventory of the lab's nodes whose Python can be told when to be killed."""
+    for node in lab.nodes:
+        node.run("mkdir -p /run/kill", check=True)
+        node.write("/run/kill/python3", WRAPPER, mode=0o755)
+        node.write("/run/kill/sitecustomize.py", COUNTER)
+    inventory = yaml.safe_load(lab.inventory.read_text())
+    inventory["all"]["vars"]["ansible_python_interpreter"] = "/run/kill/python3"
+    # A dead run's lease ends soon, and its rollback never fires by itself within the test.
+    inventory["all"]["vars"].update(node_lock_ttl=5, node_lock_timeout=60, containerd_rollback_seconds=3600)
+    inventory["all"]["vars"]["runsc_flags"] = {"debug": "true"}
+    path = tmp_path_factory.mktemp("fragile") / "inventory.yml"
+    path.write_text(yaml.safe_dump(inventory))
+    gvisor_nodes("remove", "--yes", inventory=path)
+    yield path
+    for node in lab.nodes:
+        node.run("rm -rf /run/kill", check=True)
+
+
+def kill_at(node, step):
+    node.write("/run/kill/left", str(step))
+
+
+def was_killed(node):
+    return "dead" == node.read("/run/kill/left").strip()
+
+
+def mend(node):
+    node.run("rm /run/kill/left", check=True)
+
+
+def assert_alive(node):
+    assert "active" == node.run("systemctl is-active containerd").stdout.strip()
+
+
+@pytest.mark.feature("H5")
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("then", ["apply", "remove"])
+def test_an_apply_killed_at_any_step_is_gone_on_from_or_taken_away(lab, fragile, then):
+    before = {node.name: snapshot(node) for node in lab.nodes}
+    step, killed = 0, True
+    while killed:
+        killed = False
+        for offset, node in enumerate(lab.nodes):
+            kill_at(node, step + offset)
+        gvisor_nodes("apply", inventory=fragile)
+        for node in lab.nodes:
+            killed = was_killed(node) or killed
+            assert_alive(node)
+            mend(node)
+        if then == "apply":
+            restarts = {node.name: starts(node) for node in lab.nodes}
+            answer = gvisor_nodes("apply", inventory=fragile)
+            assert 0 == answer.rc, (step, answer.stderr)
+            assert {"proved"} == {host["proof"] for host in answer.hosts.values()}, step
+            for node in lab.nodes:
+                assert starts(node) - restarts[node.name] <= 1, step
+        removed = gvisor_nodes("remove", "--yes", inventory=fragile)
+        assert 0 == removed.rc, (step, removed.stderr)
+        for node in lab.nodes:
+            assert [] == difference(before[node.name], snapshot(node)), step
+            assert_alive(node)
+        step += len(lab.nodes)
+
+    assert step > 20
+
+
+@pytest.mark.feature("H5")
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_removal_killed_at_any_step_is_finished_by_the_next(lab, fragile):
+    before = {node.name: snapshot(node) for node in lab.nodes}
+    step, killed = 0, True
+    while killed:
+        killed = False
+        applied = gvisor_nodes("apply", inventory=fragile)
+        assert 0 == applied.rc, (step, applied.stderr)
+        for offset, node in enumerate(lab.nodes):
+            kill_at(node, step + offset)
+        gvisor_nodes("remove", "--yes", inventory=fragile)
+        for node in lab.nodes:
+            killed = was_killed(node) or killed
+            assert_alive(node)
+            mend(node)
+        if (step // len(lab.nodes)) % 2:
+            again = gvisor_nodes("apply", inventory=fragile)
+            assert 0 == again.rc, (step, again.stderr)
+        removed = gvisor_nodes("remove", "--yes", inventory=fragile)
+        assert 0 == removed.rc, (step, removed.stderr)
+        for node in lab.nodes:
+            assert [] == difference(before[node.name], snapshot(node)), step
+        step += len(lab.nodes)
+
+    assert step > 20
+
+
+@pytest.mark.feature("C7")
+def test_a_node_heals_itself_when_everybody_died_before_the_proof(lab, fragile):
+    """The timer on the node, not the run, puts the old bytes back."""
+    node = lab.nodes[0]
+    original = node.read("/etc/containerd/config.toml")
+    inventory = yaml.safe_load(fragile.read_text())
+    inventory["all"]["vars"]["containerd_rollback_seconds"] = 20
+    path = fragile.with_name("soon.yml")
+    path.write_text(yaml.safe_dump(inventory))
+    # Dead right after the swap: the journal says switched, the restart never came from us.
+    probe = "while ! grep -q gvisor-nodes /etc/containerd/config.toml; do :; done; echo dead > /run/kill/left"
+    watcher = node.run(f"timeout 60 sh -c '{probe}' >/dev/null 2>&1 & echo started", check=True)
+    assert "started" in watcher.stdout
+    answer = gvisor_nodes("apply", "--limit", node.name, inventory=path)
+    assert 3 == answer.rc
+
+    wait = "timeout 60 sh -c 'until ! grep -q gvisor-nodes /etc/containerd/config.toml; do sleep 0.2; done'"
+    assert 0 == node.run(wait).returncode
+    assert original == node.read("/etc/containerd/config.toml")
+    ready = "timeout 20 sh -c 'until ctr version >/dev/null 2>&1; do sleep 0.2; done'"
+    assert 0 == node.run(ready).returncode
+    assert_alive(node)
+
+    mend(node)
+    healed = gvisor_nodes("apply", "--limit", node.name, inventory=fragile)
+    assert 0 == healed.rc, healed.stderr
+    assert "proved" == healed.host(node)["proof"]
+    gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=fragile)
