@@ -59,6 +59,7 @@ check-generated:
 	@$(PYTHON) scripts/generate-cri --check
 	@$(PYTHON) scripts/generate-cli-reference --check
 	@$(PYTHON) scripts/generate-role-docs --check
+	@$(PYTHON) scripts/generate-features --check
 
 .PHONY: test
 test: setup ## Unit tests, tests on real nodes, Molecule; coverage of all of them

@@ -43,7 +43,10 @@ def show(out: Console, command: str, rows: list[Row]) -> None:
     for row in rows:
         for line in cells(row):
             table.add_row(*line)
-    out.print(table)
+    with out.capture() as captured:
+        out.print(table)
+    # the padding of the last column would only be noise in a file or a paste
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=out.file)  # noqa: T201 - results
 
 
 def _outcome(row: Row) -> Text:

@@ -83,8 +83,8 @@ def add_handler(
             what is wrong with the file itself is found first.
         handler: what to register.
         daemon_version: as `containerd --version` or the CRI has it, e.g. ``1.7.24~ds1``.
-        imported: the imported files that the dump lists, where the caller has read them. Without them, an import that
-            defines the CRI table is recognised by its effects only.
+        imported: the files that the dump lists, where the caller has read them (the main file may be among them).
+            Without them, an import that defines the CRI table is recognised by its effects only.
 
     Returns:
         At least one candidate; one whose content is ``main`` means that nothing is to be done.
@@ -181,6 +181,6 @@ def _note(effective: Dump, preserved: Values) -> str:
             f"{', '.join(preserved)} written out with the values in force, as containerd 1.x would forget "
             f"{'it' if len(preserved) == 1 else 'them'} otherwise",
         )
-    if effective.imported:
-        parts.append(f"imported files ({', '.join(effective.imported)}) stay as they are")
+    if effective.has_imports:
+        parts.append("what it imports stays as it is")
     return "; ".join(parts)

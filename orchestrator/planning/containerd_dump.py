@@ -54,10 +54,14 @@ class Dump:
         return name if isinstance(name, str) else None
 
     @property
-    def imported(self) -> list[str]:
-        """The files that were really read besides the main one, which a 1.x dump lists first."""
-        imports = self.values.get("imports", [])
-        return [str(name) for name in imports[1:]]
+    def files(self) -> frozenset[str]:
+        """The files that were really read. 1.x lists the main file among them, in no order that holds (run: 1.7.24)."""
+        return frozenset(str(name) for name in self.values.get("imports", []))
+
+    @property
+    def has_imports(self) -> bool:
+        """Whether any file besides the main one was read."""
+        return len(self.files) > 1
 
 
 def read_dump(text: str) -> Dump:
@@ -102,7 +106,7 @@ def verify_dump(before: str, after: str, handler: Handler) -> list[str]:
     where = dotted((*new.runtimes_path, handler.name))
     table = new.runtimes.get(handler.name)
     if table is None:
-        hint = f" (one of {', '.join(new.imported)} may replace the CRI table)" if new.imported else ""
+        hint = f" (one of {', '.join(sorted(new.files))} may replace the CRI table)" if new.has_imports else ""
         return [f"{where} is missing{hint}", *differences]
     differences += [
         f"{where}.{key}: {table.get(key)!r} instead of {value!r}"
@@ -131,7 +135,7 @@ def _compare_rest(old: Dump, new: Dump, handler_name: str) -> list[str]:
     before = _leaves(_without_own(old, handler_name))
     after = _leaves(_without_own(new, handler_name))
     absent = object()
-    differences = []
+    differences = _compare_files(old, new)
     for path in sorted(before.keys() | after.keys()):
         left, right = before.get(path, absent), after.get(path, absent)
         if left is absent:
@@ -143,9 +147,16 @@ def _compare_rest(old: Dump, new: Dump, handler_name: str) -> list[str]:
     return differences
 
 
+def _compare_files(old: Dump, new: Dump) -> list[str]:
+    """Imports that come or go. One file of each side may differ: the main file and its staged copy, or no main file."""
+    gone, come = sorted(old.files - new.files), sorted(new.files - old.files)
+    if len(gone) <= 1 and len(come) <= 1 and (len(gone) == len(come) or not old.files or not new.files):
+        return []
+    return [f"imports: {gone} becomes {come}"]
+
+
 def _without_own(dump: Dump, handler_name: str) -> Values:
-    """The dump less the handler and less the main file's own path, which differs in a staged copy."""
-    values = {**dump.values, "imports": dump.imported}
+    values = {key: value for key, value in dump.values.items() if key != "imports"}
     table = values
     for key in dump.runtimes_path:
         if not isinstance(table.get(key), dict):

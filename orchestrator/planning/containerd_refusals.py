@@ -78,9 +78,10 @@ def _check_cri_enabled(values: Values) -> None:
 
 
 def _check_imports(document: Document, effective: Dump, imported: Mapping[str, bytes]) -> None:
-    if not effective.imported:
+    if not effective.has_imports:
         return
-    culprits = [name for name, content in imported.items() if _defines_cri(content)]
+    main = document.encode(document.text)
+    culprits = [name for name, content in imported.items() if content != main and _defines_cri(content)]
     hidden = sorted(effective.runtimes.keys() - table_at(document.values, document.runtimes_path).keys() - _BUILT_IN)
     replaced = _replaced_values(document, effective)
     if culprits:
@@ -94,7 +95,8 @@ def _check_imports(document: Document, effective: Dump, imported: Mapping[str, b
     raise RefusedError(
         "the CRI table of containerd's configuration comes from an imported file",
         why=f"{why}; on containerd 1.x an imported CRI table replaces the main file's as a whole, ours with it",
-        remedy=f"move the CRI table from {', '.join(culprits or effective.imported)} into the main file",
+        remedy="move the CRI table into the main file from the imported one "
+        f"({', '.join(culprits) or 'one of ' + ', '.join(sorted(effective.files))})",
     )
 
 

@@ -31,6 +31,7 @@ DEFAULTS: Mapping[str, Any] = {
     "runsc_directory": "/opt/gvisor-nodes",
     "runsc_artifacts_directory": "",
     "runsc_releases_files": [],
+    "runsc_bucket": "",
     "runsc_offline": False,
     "containerd_handler": "runsc",
     "containerd_service": "containerd",
@@ -47,6 +48,7 @@ _HANDLER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _RELEASE = re.compile(r"\d{8}\.\d+")
 _SERVICE = re.compile(r"[A-Za-z0-9:_.@-]+")
 _MODE = re.compile(r"0?[0-7]{3}")
+_URL = re.compile(r"https?://[A-Za-z0-9.:_~/%+-]+")
 _TEMPLATE = ("{{", "{%", "{#")
 
 
@@ -131,6 +133,7 @@ class RunSettings:
     proof_timeout: int
     artifacts_directory: str
     releases_files: tuple[str, ...]
+    bucket: str
     offline: bool
 
 
@@ -182,6 +185,13 @@ def _number(values: Mapping[str, Any], name: str, lowest: int, highest: int) -> 
             remedy=f"correct {name}; nothing was changed",
         )
     return value
+
+
+def _bucket(values: Mapping[str, Any]) -> str:
+    bucket = values["runsc_bucket"] or ""
+    if bucket:
+        _text(values, "runsc_bucket", _URL, "an http or https address")
+    return str(bucket).rstrip("/")
 
 
 def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[DesiredState, RunSettings]:
@@ -241,6 +251,7 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
         proof_timeout=_number(values, "proof_timeout", 1, 600),
         artifacts_directory=str(values["runsc_artifacts_directory"] or ""),
         releases_files=tuple(files),
+        bucket=_bucket(values),
         offline=values["runsc_offline"] in (True, "true", "yes"),
     )
     return desired, settings

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from orchestrator.planning.desired import read_variables
 from orchestrator.planning.plan import plan
 from orchestrator.planning.state import NodeState
 
+OLDEST = (3, 9)
 OLDEST_PYTHON = "3.9"
-NO_INTERPRETER = ("not found", "No such file", "cannot execute", "Permission denied")
+"""The oldest that the modules and ansible-core 2.21 run on."""
+PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]+")
 
 
 class NodeAction(ActionBase):
@@ -77,33 +80,54 @@ class NodeAction(ActionBase):
             raise kind(node["what"], why=node.get("why", ""), remedy=node.get("remedy", ""))
         raise self._module_failure(result)
 
+    def probe(self, **lock):
+        """Read the node's whole state into memory, with ``lock=`` taking the lease first; return the answer."""
+        found = self.module(
+            "gvisor_probe",
+            **self.place,
+            directory=self.desired.directory,
+            service=self.desired.service,
+            debug_logs_directory=self.desired.debug_logs_directory,
+            **lock,
+        )
+        if "state" in found:
+            self.memory["state"] = found["state"]
+        return found
+
     def _module_failure(self, result):
         """A module that gave no answer of its own: no Python, too old a Python, no way to become root, killed."""
         text = " ".join(str(result.get(k) or "") for k in ("module_stderr", "module_stdout", "msg")).strip()
-        low = self._low_level_execute_command(
-            "p=$(command -v python3 || command -v /usr/libexec/platform-python || echo none); "
-            'echo "$p"; [ "$p" = none ] || "$p" -c "import sys; print(sys.version.split()[0])"',
-            sudoable=False,
-        )
-        lines = (low.get("stdout") or "").split()
-        found = " ".join(lines) or "none"
-        remedy = f"install Python {OLDEST_PYTHON} or newer on the node, or set ansible_python_interpreter to it"
-        if found == "none" or "none" in lines[:1]:
-            return RefusedError("there is no Python on the node", why=text[-300:], remedy=remedy)
-        version = lines[1] if len(lines) > 1 else ""
-        if version and tuple(int(n) for n in version.split(".")[:2] if n.isdigit()) < (3, 9):
-            return RefusedError(f"the node's Python {version} is too old", why=f"{found}; {text[-200:]}", remedy=remedy)
-        if result.get("rc") in (126, 127) or any(f"{mark}" in text for mark in NO_INTERPRETER[:1]):
-            return RefusedError(
-                "the configured Python of the node does not run",
-                why=text[-300:],
-                remedy=f"found on the node: {found}; set ansible_python_interpreter to it",
-            )
+        wanted = self._wanted_python()
+        versions = self._pythons(wanted)
+        configured, others = versions.pop(wanted, None), [f"{path} ({version})" for path, version in versions.items()]
+        remedy = f"install Python {OLDEST_PYTHON} or newer on the node"
+        if others:
+            remedy = f"set ansible_python_interpreter to one of {', '.join(others)}, or {remedy}"
+        if configured is None and not others:
+            return RefusedError("there is no Python on the node", why=f"{wanted} does not run", remedy=remedy)
+        if configured is None:
+            return RefusedError("the configured Python does not run on the node", why=wanted, remedy=remedy)
+        if tuple(int(n) for n in configured.split(".")[:2] if n.isdigit()) < OLDEST:
+            return RefusedError(f"the node's Python {configured} is too old", why=wanted, remedy=remedy)
         return GvisorNodesError(
             "a step on the node ended without an answer",
             why=text[-600:] or f"exit code {result.get('rc')}",
             remedy="run the same command again: it goes on from the journal",
         )
+
+    def _wanted_python(self):
+        """The interpreter of the inventory; only a plain path, because it goes into a shell command."""
+        wanted = self.task_vars.get("ansible_python_interpreter")
+        return wanted if isinstance(wanted, str) and PLAIN_PATH.fullmatch(wanted) else "/usr/bin/python3"
+
+    def _pythons(self, wanted):
+        """Path to version of every Python that runs on the node; asked only after a module failed."""
+        script = (
+            f'for p in {wanted} "$(command -v python3)" /usr/libexec/platform-python; do '
+            '[ -x "$p" ] && v=$("$p" -c "import sys; print(sys.version.split()[0])" 2>/dev/null) && echo "$p $v"; done'
+        )
+        found = self._low_level_execute_command(script, sudoable=False)
+        return dict(line.split(None, 1) for line in (found.get("stdout_lines") or []) if len(line.split()) > 1)
 
     # CRI ----------------------------------------------------------------------------------------------------------
 

@@ -21,24 +21,17 @@ class ActionModule(NodeAction):
 
     def act(self):
         verb = self._task.args.get("state", "probe")
-        arguments = {
-            **self.place,
-            "directory": self.desired.directory,
-            "service": self.desired.service,
-            "debug_logs_directory": self.desired.debug_logs_directory,
-        }
         if verb == "end":
             self.step = "unlock"
             if self.memory.get("token"):
-                self.module("gvisor_probe", **arguments, unlock=self.memory["token"])
+                self.probe(unlock=self.memory["token"])
             return self.answer("the node is free for another run")
         if verb == "begin":
-            return self.begin(arguments)
-        found = self.module("gvisor_probe", **arguments)
-        self.memory["state"] = found["state"]
+            return self.begin()
+        self.probe()
         return self.planned()
 
-    def begin(self, arguments):
+    def begin(self):
         """Nobody else changes this node from here on; read again what it is like now."""
         self.step = "lock"
         if self.check_mode:
@@ -50,8 +43,8 @@ class ActionModule(NodeAction):
             "timeout": self.settings.lock_timeout,
             "ttl": self.settings.lock_ttl,
         }
-        found = self.module("gvisor_probe", **arguments, lock=lock)
-        self.memory.update(state=found["state"], token=token)
+        found = self.probe(lock=lock)
+        self.memory["token"] = token
         waited = found.get("waited", 0)
         message = f"waited {waited} s for another run" if waited >= 1 else "holds the node"
         result = self.planned()

@@ -11,7 +11,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.loader import action_loader
 
 from orchestrator.errors import GvisorNodesError
-from orchestrator.gvisor.artifacts import ArtifactSources, resolve
+from orchestrator.gvisor.artifacts import DEFAULT_BUCKET, ArtifactSources, resolve
 from orchestrator.gvisor.bundle import pack
 
 NodeAction = action_loader.get("gvisor_base", class_only=True).__mro__[1]
@@ -38,6 +38,7 @@ class ActionModule(NodeAction):
             ArtifactSources(
                 directory=Path(settings.artifacts_directory) if settings.artifacts_directory else None,
                 releases_files=tuple(Path(name) for name in settings.releases_files),
+                bucket=settings.bucket or DEFAULT_BUCKET,
                 offline=settings.offline,
             ),
         )

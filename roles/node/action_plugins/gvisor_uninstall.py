@@ -28,6 +28,10 @@ class ActionModule(ContainerdAction):
         settings = journal.get("settings") or {}
         directory = settings.get("directory", self.desired.directory)
         refusal = running(self.state)
+        if refusal and not self.check_mode and self.cri("clean", timeout=30.0).get("removed"):
+            # It was a sandbox that a killed proof left behind.
+            self.probe()
+            refusal = running(self.state)
         if refusal:
             raise RefusedError(refusal.what, why=refusal.why, remedy=refusal.remedy, step="preflight")
         self.memory.setdefault("restarts", 0)

@@ -20,14 +20,7 @@ class ActionModule(ProbeAction):
     def act(self):
         if self._task.args.get("state") == "report":
             return self.report()
-        found = self.module(
-            "gvisor_probe",
-            **self.place,
-            directory=self.desired.directory,
-            service=self.desired.service,
-            debug_logs_directory=self.desired.debug_logs_directory,
-        )
-        self.memory["state"] = found["state"]
+        self.probe()
         plan = self.plan()
         self.memory["plan"] = plan.as_data()
         if self.state.journal is None:

@@ -12,11 +12,12 @@ import sys
 import pytest
 import yaml
 
-from orchestrator.cli import invocation, summary
+from orchestrator.cli import invocation, summary, tables
 from orchestrator.cli.options import Output
 from orchestrator.cli.variables import Wanted
 from orchestrator.errors import InvalidInputError
 from orchestrator.execution.content import Content
+from orchestrator.execution.results import HostResult, RunResult
 from orchestrator.execution.runner import Options
 
 
@@ -243,6 +244,32 @@ def test_an_error_is_a_document_where_documents_are_asked_for(cli):
             "step": "",
         },
     }
+
+
+def test_every_table_has_a_row_for_every_kind_of_host(capsys):
+    refused = {"what": "no space", "why": "1 MiB", "remedy": "free some"}
+    probe = {"plan": {"needed": True, "restart": True, "changes": [], "refusals": [refused]}, "state": {"tree": {}}}
+    done = {"plan": {"needed": False, "restart": False, "changes": [], "refusals": []}}
+    hosts = [
+        HostResult("gone", "unreachable"),
+        HostResult("full", "ok", data={"probe": probe}),
+        HostResult("done", "ok", data={"probe": done}),
+    ]
+    out = tables.console()
+    tables.show(out, "plan", [summary.plan_row(host) for host in hosts])
+    tables.show(out, "status", [summary.status_row(host) for host in hosts])
+    tables.show_failures(out, hosts)
+    lines = capsys.readouterr().out.splitlines()
+
+    assert [line.split() for line in lines[1:4]] == [
+        ["gone", "unreachable", "-", "-"],
+        ["full", "refused", "no", "space", "1", "MiB"],
+        ["done", "no", "nothing", "everything", "is", "as", "wanted"],
+    ]
+    assert lines[6].endswith("not installed")
+    assert lines[-1] == "gone unreachable"
+    assert all(line == line.rstrip() for line in lines)
+    assert invocation.exit_code(RunResult({}), [summary.plan_row(hosts[1])]) == 4
 
 
 def test_what_is_asked_for_becomes_variables(tmp_path):

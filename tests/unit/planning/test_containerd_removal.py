@@ -251,6 +251,18 @@ def test_the_main_files_own_path_is_no_difference_but_an_import_is():
     assert verify_dump(dump_of(None), dump_of(add(None)), HANDLER) == []
     (found,) = verify_dump(before, dump_of(add(DEBIAN), imported=("/x",)), HANDLER)
     assert found == "imports: [] becomes ['/x']"
+    (found,) = verify_dump(dump_of(DEBIAN, imported=("/x",)), after, HANDLER)
+    assert found == "imports: ['/x'] becomes []"
+
+
+def test_the_order_in_which_containerd_lists_its_files_is_no_difference():
+    before = dump_of(DEBIAN, imported=("/a", "/b"))
+    after = dump_of(add(DEBIAN), imported=("/b", "/a"))
+    listed = '["/etc/containerd/config.toml", "/b", "/a"]'
+    assert listed in after
+
+    for files in ('["/b", "/etc/containerd/config.toml", "/a"]', '["/a", "/b", "/etc/containerd/.staged"]'):
+        assert verify_dump(before, after.replace(listed, files), HANDLER) == []
 
 
 def test_a_handler_that_stays_is_the_first_difference_of_a_removal():
