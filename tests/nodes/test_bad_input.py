@@ -234,7 +234,7 @@ def test_a_changed_host_key_is_a_failure_that_names_known_hosts(untouched, inven
     assert 3 == answer.rc
     bad = answer.bad_step(untouched)
     assert "host key" in f"{bad['message']} {bad['cause']}".lower()
-    assert "known_hosts" in bad["remedy"]
+    assert "ssh-keygen -R" in bad["remedy"]
 
 
 def test_a_node_without_python_is_told_apart(lab, target, inventory):

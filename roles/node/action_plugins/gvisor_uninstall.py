@@ -48,7 +48,13 @@ class ActionModule(ContainerdAction):
             self.validate(after, handler)
             self.commit(after, keep_original=False, wanted="removed")
             self.check(gone=True)
-        found = self.module("gvisor_uninstall", **self.place, token=self.memory["token"], directory=directory)
+        found = self.module(
+            "gvisor_uninstall",
+            **self.place,
+            token=self.memory["token"],
+            directory=directory,
+            config=self.state.containerd.config,
+        )
         data = {"removed": True, "restarts": self.memory["restarts"], "round_trips": self.memory["round_trips"], "kept": found["kept"]}
         message = "gVisor is removed"
         if found["kept"]:

@@ -15,6 +15,7 @@ options:
   host_root: {type: path, default: /, description: The root directory of the host.}
   state_directory: {type: path, required: true, description: Where the journal is.}
   directory: {type: path, required: true, description: Where releases and generations are.}
+  config: {type: path, required: true, description: The main configuration file of containerd.}
 author: The gvisor-nodes authors
 """
 
@@ -25,7 +26,7 @@ import shutil
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import listdir, run, users
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root
-from ansible.module_utils.gvisor_transaction import disarm
+from ansible.module_utils.gvisor_transaction import disarm, sweep
 
 SHIM_STATE = "/run/containerd/runsc"
 
@@ -65,6 +66,7 @@ def main():
             "host_root": {"type": "str", "default": "/"},
             "state_directory": {"type": "str", "required": True},
             "directory": {"type": "str", "required": True},
+            "config": {"type": "str", "required": True},
         }
     )
     options = module.params
@@ -76,6 +78,7 @@ def main():
         refuse_while_used(root, options["directory"])
         journal = Journal(root, options["state_directory"])
         disarm(root, journal)
+        sweep(root, root.resolve(options["config"]))
         forget_shim_state(root)
         kept = journal.take_back()
         journal.erase()

@@ -69,11 +69,17 @@ def stage(root, options):
             os.close(handle)
     staged = config + STAGED_SUFFIX
     try:
-        write_file(root.real(staged), data)
+        with open(root.real(staged), "wb") as file:
+            file.write(data)
         return dump(root, options["binary"], staged)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(root.real(staged))
+        sweep(root, config)
+
+
+def sweep(root, config):
+    """Remove what a killed run staged beside the configuration file."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(root.real(config + STAGED_SUFFIX))
 
 
 def commit(root, journal, options):

@@ -236,7 +236,7 @@ def test_without_the_lease_nothing_is_changed(root, call, module):
         gvisor_files: {"files": [{"path": "/opt/x", "kind": "directory"}]},
         gvisor_release: {"directory": DIRECTORY, "release": "20260905.0", "files": {"runsc": "0"}},
         gvisor_seal: {"seal": {"directory": DIRECTORY}, "config": CONFIG},
-        gvisor_uninstall: {"directory": DIRECTORY},
+        gvisor_uninstall: {"directory": DIRECTORY, "config": CONFIG},
     }[module]
     answer = call(module, **BASE, token="stolen", **arguments)
 
@@ -368,7 +368,7 @@ def test_seal_disarms_and_uninstall_takes_everything_back(root, call, token):
         expect=digest(b"new"),
         wanted="removed",
     )
-    assert [] == call(gvisor_uninstall, **BASE, token="t", directory=DIRECTORY)["kept"]
+    assert [] == call(gvisor_uninstall, **BASE, token="t", directory=DIRECTORY, config=CONFIG)["kept"]
     Path(root.real(CONFIG)).unlink()
     assert before == {path: names for path, *names in os.walk(root.path) if "/run" not in path}
 
