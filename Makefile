@@ -73,7 +73,11 @@ unit: setup ## Only the unit tests
 
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(WORKERS) --dist loadfile -m "not exhaustive"
+
+.PHONY: exhaustive
+exhaustive: setup ## Killed at every step of an apply and of a removal, ten rounds: some twenty minutes
+	@$(PYTHON) -m pytest tests/nodes -q -m exhaustive
 
 .PHONY: molecule
 molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy

@@ -46,7 +46,7 @@ def show(out: Console, command: str, rows: list[Row]) -> None:
     with out.capture() as captured:
         out.print(table)
     # the padding of the last column would only be noise in a file or a paste
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=out.file)  # noqa: T201 - results
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=out.file)
 
 
 def _outcome(row: Row) -> Text:

@@ -10,10 +10,14 @@ import fcntl
 import hashlib
 import os
 import tarfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestrator.gvisor.artifact_set import ArtifactSet
 from orchestrator.gvisor.cache import default_cache
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.gvisor.artifact_set import ArtifactSet
 
 COMPRESSION = 1
 """gzip's fastest level: 110 MB of Go binaries shrink to about 45 % in two seconds; more costs time and saves little."""

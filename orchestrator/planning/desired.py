@@ -41,7 +41,7 @@ DEFAULTS: Mapping[str, Any] = {
     "debug_logs_mode": "0755",
     "proof_timeout": 60,
 }
-"""Every variable a playbook knows, with its default; the roles' ``defaults/main.yml`` say the same (a test compares)."""
+"""Every variable a playbook knows, with its default; the roles' ``defaults/main.yml`` say the same (tested)."""
 
 _PATH = re.compile(r"/[A-Za-z0-9._+@/-]*")
 _HANDLER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -170,7 +170,9 @@ def _text(values: Mapping[str, Any], name: str, pattern: re.Pattern[str], meanin
 def _path(values: Mapping[str, Any], name: str) -> str:
     path = posixpath.normpath(_text(values, name, _PATH, "an absolute path of letters, digits and ._+@/-"))
     if ".." in values[name].split("/") or path == "//":
-        raise InvalidInputError(f"{name} is not a plain path", why=f"found {values[name]!r}", remedy="write it without ..")
+        raise InvalidInputError(
+            f"{name} is not a plain path", why=f"found {values[name]!r}", remedy="write it without .."
+        )
     return path
 
 
@@ -222,9 +224,15 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
     flags = parse_flags(values["runsc_flags"])
     directory = _path(values, "runsc_directory")
     state_directory = _path(values, "node_state_directory")
-    for name, path in (("runsc_directory", directory), ("node_state_directory", state_directory), ("debug_logs_directory", logs)):
+    for name, path in (
+        ("runsc_directory", directory),
+        ("node_state_directory", state_directory),
+        ("debug_logs_directory", logs),
+    ):
         if path.count("/") < 2:  # noqa: PLR2004 - /x is a top-level directory, never a place of ours
-            raise InvalidInputError(f"{name} is a top-level directory", why=f"found {path!r}", remedy="choose one below it")
+            raise InvalidInputError(
+                f"{name} is a top-level directory", why=f"found {path!r}", remedy="choose one below it"
+            )
     rendered = render(flags, logs)
     desired = DesiredState(
         release=_text(values, "runsc_release", _RELEASE, "a release such as 20260817.0"),

@@ -10,14 +10,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import posixpath
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import GvisorNodesError
 from orchestrator.planning.containerd_config import Edit, Handler, add_handler
-from orchestrator.planning.desired import DesiredState
-from orchestrator.planning.state import NodeState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator.planning.desired import DesiredState
+    from orchestrator.planning.state import NodeState
 
 SPACE_FOR_A_RELEASE = 400 * 1024 * 1024
 """Bytes: a release is 110 MB as two loose files, about 250 MB with its sidecars, plus the upload beside it."""
@@ -110,7 +113,7 @@ def _edits(desired: DesiredState, state: NodeState) -> Sequence[Edit]:
     return add_handler(state.containerd.content, dump.text if dump else "", handler(desired), state.containerd.version)
 
 
-def preflight(desired: DesiredState, state: NodeState) -> list[Refusal]:
+def preflight(desired: DesiredState, state: NodeState) -> list[Refusal]:  # noqa: C901 - a list of rules, one if each
     """Everything that forbids a change of this node, whatever the plan is."""
     found: list[Refusal] = []
 
@@ -125,7 +128,11 @@ def preflight(desired: DesiredState, state: NodeState) -> list[Refusal]:
     if _kernel(host.kernel) < OLDEST_KERNEL:
         refuse("the kernel is too old for gVisor", host.kernel, "upgrade to Linux 5.6 or newer")
     if host.max_user_namespaces == "0":
-        refuse("user namespaces are switched off", "user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces=15000")
+        refuse(
+            "user namespaces are switched off",
+            "user.max_user_namespaces is 0",
+            "sysctl -w user.max_user_namespaces=15000",
+        )
     if not host.shell:
         refuse("there is no /bin/sh", "the dispatchers are shell scripts", "see docs/limits.md")
     for storage, name in ((store, "runsc_directory"), (state.state_storage, "node_state_directory")):
@@ -166,7 +173,9 @@ def _containerd_preflight(state: NodeState) -> list[Refusal]:
     daemon = state.containerd
     if not daemon.binary:
         found.append(
-            Refusal("there is no containerd on the node", daemon.error or "no binary was found", "install containerd first")
+            Refusal(
+                "there is no containerd on the node", daemon.error or "no binary was found", "install containerd first"
+            )
         )
         return found
     if state.host.root == "/":
@@ -239,7 +248,9 @@ def _generation(desired: DesiredState, state: NodeState) -> list[Change]:
     if tree.current is None or current is None:
         return [Change("generation", what, "there is no current generation")]
     if current.release != desired.release:
-        return [Change("generation", what, f"the current one is release {current.release}, wanted is {desired.release}")]
+        return [
+            Change("generation", what, f"the current one is release {current.release}, wanted is {desired.release}")
+        ]
     if current.flags != desired.flags_file:
         had = " ".join((current.flags or "").split("\n")).strip() or "none"
         return [Change("generation", what, f"flags are {had}, wanted are {' '.join(desired.flags) or 'none'}")]
@@ -294,9 +305,7 @@ def log_files(desired: DesiredState) -> list[dict[str, Any]]:
     """What the module ``gvisor_files`` shall make for debug logs; empty where no flag writes any."""
     if not any(flag.startswith("--debug-log=") for flag in desired.flags):
         return []
-    return [
-        {"path": desired.debug_logs_directory, "kind": "directory", "mode": desired.debug_logs_mode, "tree": True}
-    ]
+    return [{"path": desired.debug_logs_directory, "kind": "directory", "mode": desired.debug_logs_mode, "tree": True}]
 
 
 def generation_files(desired: DesiredState, number: int) -> list[dict[str, Any]]:

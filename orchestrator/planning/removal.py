@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orchestrator.planning.plan import Refusal
-from orchestrator.planning.state import NodeState
+
+if TYPE_CHECKING:
+    from orchestrator.planning.state import NodeState
 
 
 def running(state: NodeState) -> Refusal | None:

@@ -223,7 +223,7 @@ def test_as_a_user_who_becomes_root_without_and_with_a_password(lab, clean):
 
 
 @pytest.mark.feature("H6")
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_ten_rounds_leave_the_tree_as_it_was(lab, clean):
     node = lab.nodes[1]
     for _ in range(10):

@@ -256,7 +256,9 @@ def test_a_configured_python_that_is_not_there_names_the_one_that_is(untouched, 
 def test_a_python_that_is_too_old_is_told_apart(untouched, inventory):
     # What runs is the node's real Python and Ansible's real check of it; only the number it reads is another.
     untouched.run("mkdir -p /run/old", check=True)
-    untouched.write("/run/old/sitecustomize.py", "import sys\nsys.version_info = (3, 6, 8)\nsys.version = '3.6.8 (old)'\n")
+    untouched.write(
+        "/run/old/sitecustomize.py", "import sys\nsys.version_info = (3, 6, 8)\nsys.version = '3.6.8 (old)'\n"
+    )
     wrapper = '#!/bin/sh\nPYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/run/old exec /usr/bin/python3 "$@"\n'
     untouched.write("/run/old/python3", wrapper, mode=0o755)
     answer = apply(inventory(ansible_python_interpreter="/run/old/python3"))
@@ -312,7 +314,9 @@ def test_a_removal_is_refused_while_a_pod_runs_and_names_it(lab, target, invento
         answer = gvisor_nodes("remove", "--yes", inventory=inventory())
         assert [] == difference(installed, snapshot(node))
     finally:
-        node.run("ctr -n k8s.io task kill -s KILL cart; ctr -n k8s.io task delete -f cart; ctr -n k8s.io container delete cart")
+        node.run(
+            "ctr -n k8s.io task kill -s KILL cart; ctr -n k8s.io task delete -f cart; ctr -n k8s.io container delete cart"
+        )
     refused(answer, node, 4, "preflight", "pods still run", "shop/cart", "drain")
     gone = "timeout 20 sh -c 'while ls /run/containerd/io.containerd.runtime.v2.task/k8s.io/cart >/dev/null 2>&1; do sleep 0.2; done'"
     assert 0 == node.run(gone).returncode

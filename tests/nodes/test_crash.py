@@ -78,7 +78,7 @@ def assert_alive(node):
 
 
 @pytest.mark.feature("H5")
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("then", ["apply", "remove"])
 def test_an_apply_killed_at_any_step_is_gone_on_from_or_taken_away(lab, fragile, then):
@@ -111,7 +111,7 @@ def test_an_apply_killed_at_any_step_is_gone_on_from_or_taken_away(lab, fragile,
 
 
 @pytest.mark.feature("H5")
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_a_removal_killed_at_any_step_is_finished_by_the_next(lab, fragile):
     before = {node.name: snapshot(node) for node in lab.nodes}

@@ -14,7 +14,7 @@ from orchestrator.lab.paths import lab_directory
 from orchestrator.lab.removal import down
 from orchestrator.lab.tree import difference, snapshot
 
-ANSIBLE = os.path.join(os.path.dirname(sys.executable), "ansible")  # noqa: PTH118, PTH120 -- next to python, links kept
+ANSIBLE = os.path.join(os.path.dirname(sys.executable), "ansible")
 
 
 def command(*arguments, check=True):

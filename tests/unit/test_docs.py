@@ -52,7 +52,9 @@ def test_the_exit_codes_are_those_of_the_command_line():
 
 def commands():
     for page in PAGES:
-        for block in re.findall(r"^ *```[a-z]*\n(.*?)^ *```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M):
+        for block in re.findall(
+            r"^ *```[a-z]*\n(.*?)^ *```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+        ):
             for line in block.splitlines():
                 for part in re.split(r"[;|>]|&&", line.strip().removeprefix("$ ")):
                     words = part.strip().split("gvisor-nodes ", 1)

@@ -182,7 +182,7 @@ class NodeAction(ActionBase):
         }
         self.memory["round_trips"] = self.memory.get("round_trips", 0) + 1
         try:
-            done = subprocess.run(  # noqa: S603, PLW1510 - our own module, its exit code is looked at
+            done = subprocess.run(  # noqa: PLW1510 - our own module, its exit code is looked at
                 [sys.executable, "-m", "orchestrator.cri"],
                 input=json.dumps(request),
                 capture_output=True,

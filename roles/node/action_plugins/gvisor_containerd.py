@@ -44,11 +44,16 @@ class ActionModule(NodeAction):
             "after_header": daemon.config,
         }
         if self.check_mode:
-            return self.answer(f"would add {', '.join(edit.added)} and restart containerd once", changed=True, diff=diff)
+            return self.answer(
+                f"would add {', '.join(edit.added)} and restart containerd once", changed=True, diff=diff
+            )
         self.commit(edit.content, keep_original=self.is_foreign(daemon.content))
         self.check()
         return self.answer(
-            f"handler {self.desired.handler} added, containerd restarted once", changed=True, diff=diff, data={"restarts": 1}
+            f"handler {self.desired.handler} added, containerd restarted once",
+            changed=True,
+            diff=diff,
+            data={"restarts": 1},
         )
 
     @property
@@ -82,7 +87,7 @@ class ActionModule(NodeAction):
         raise RefusedError(
             f"no safe change of {self.state.containerd.config} was found",
             why=" | ".join(reasons),
-            remedy=f"add the handler by hand (runtime_type {self.desired.shim}), or simplify the file; it was not changed",
+            remedy=f"add the handler by hand (runtime_type {self.desired.shim}), or simplify the file",
         )
 
     def is_foreign(self, content):
@@ -124,7 +129,9 @@ class ActionModule(NodeAction):
         elif self.serves(status):
             return
         else:
-            why = (status.get("error") or {}).get("detail") or f"handlers: {', '.join(status.get('handlers', {})) or 'none'}"
+            why = (status.get("error") or {}).get(
+                "detail"
+            ) or f"handlers: {', '.join(status.get('handlers', {})) or 'none'}"
         self.undo(
             GvisorNodesError(
                 "containerd's CRI does not answer as it should after the restart",
@@ -148,7 +155,9 @@ class ActionModule(NodeAction):
         self.memory["restarts"] += 1
         self.module("gvisor_containerd", **self.common, state="commit", expect="unchanged")
         self.check()
-        return self.answer("the file was right, containerd had not read it: restarted once", changed=True, data={"restarts": 1})
+        return self.answer(
+            "the file was right, containerd had not read it: restarted once", changed=True, data={"restarts": 1}
+        )
 
     def undo(self, error):
         """Put the old bytes back on the node and raise what went wrong."""

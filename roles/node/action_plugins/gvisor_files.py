@@ -33,7 +33,11 @@ class ActionModule(NodeAction):
         current = self.state.tree.current
         if not logs and current is not None:
             self.memory["previous"] = {"path": f"{self.desired.directory}/current", "content": f"{current}\n"}
-        settings = {"directory": self.desired.directory, "handler": self.desired.handler, "service": self.desired.service}
+        settings = {
+            "directory": self.desired.directory,
+            "handler": self.desired.handler,
+            "service": self.desired.service,
+        }
         found = self.module(
             "gvisor_files", **self.place, token=self.memory["token"], files=files, remember={"settings": settings}
         )
@@ -46,4 +50,9 @@ class ActionModule(NodeAction):
         after = file.get("target", "")
         if "content" in file:
             after = base64.b64decode(file["content"]).decode()
-        return {"before": "", "before_header": file["path"], "after": after, "after_header": f"{file['path']} ({file['kind']})"}
+        return {
+            "before": "",
+            "before_header": file["path"],
+            "after": after,
+            "after_header": f"{file['path']} ({file['kind']})",
+        }

@@ -24,7 +24,10 @@ class ActionModule(NodeAction):
             return self.answer("the driver is checked when the release is on the node")
         found = self.state.nvidia
         verdict = judge(
-            proc=found.proc, module=found.module, supported=self.memory.get("drivers") or "", release=self.desired.release
+            proc=found.proc,
+            module=found.module,
+            supported=self.memory.get("drivers") or "",
+            release=self.desired.release,
         )
         data = {"verdict": verdict.kind, "driver": verdict.driver, "nearest": verdict.nearest}
         if verdict.kind in {"known-unsupported", "unknown", "reboot-pending"}:

@@ -30,7 +30,9 @@ class ActionModule(NodeAction):
         }
         if found["outcome"] != "proved":
             raise GvisorNodesError(
-                f"the sandbox is not proved: {found['outcome']}", why=found.get("detail", ""), remedy=found.get("remedy", "")
+                f"the sandbox is not proved: {found['outcome']}",
+                why=found.get("detail", ""),
+                remedy=found.get("remedy", ""),
             )
         return self.answer(
             f"a sandbox of {self.desired.release} ran and was removed, {found['seconds']:.1f} s",

@@ -24,7 +24,9 @@ class ActionModule(ContainerdAction):
     def act(self):
         journal = self.state.journal
         if journal is None:
-            return self.answer("nothing of gvisor-nodes is on this node", step="report", data={"removed": False, "restarts": 0})
+            return self.answer(
+                "nothing of gvisor-nodes is on this node", step="report", data={"removed": False, "restarts": 0}
+            )
         settings = journal.get("settings") or {}
         directory = settings.get("directory", self.desired.directory)
         refusal = running(self.state)
@@ -55,7 +57,12 @@ class ActionModule(ContainerdAction):
             directory=directory,
             config=self.state.containerd.config,
         )
-        data = {"removed": True, "restarts": self.memory["restarts"], "round_trips": self.memory["round_trips"], "kept": found["kept"]}
+        data = {
+            "removed": True,
+            "restarts": self.memory["restarts"],
+            "round_trips": self.memory["round_trips"],
+            "kept": found["kept"],
+        }
         message = "gVisor is removed"
         if found["kept"]:
             message += f"; left, because others put files there: {', '.join(found['kept'])}"

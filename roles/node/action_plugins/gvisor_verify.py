@@ -35,7 +35,9 @@ class ActionModule(ProbeAction):
                 why="; ".join(f"{change.what}: {change.why}" for change in drift),
                 remedy="gvisor-nodes apply repairs it",
             )
-        return self.answer("everything is as it was sealed", data={"plan": self.memory["plan"], "state": self.summary()})
+        return self.answer(
+            "everything is as it was sealed", data={"plan": self.memory["plan"], "state": self.summary()}
+        )
 
     def report(self):
         self.step = "report"

@@ -87,9 +87,7 @@ def main():
     except NodeError as error:
         module.fail_json(msg=str(error), node_error=error.answer)
     except OSError as error:
-        module.fail_json(
-            msg=str(error), node_error={"what": "cannot change %s" % options["config"], "why": str(error)}
-        )
+        module.fail_json(msg=str(error), node_error={"what": "cannot change %s" % options["config"], "why": str(error)})
     module.exit_json(**{"changed": False, **answer})
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright the gvisor-nodes authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make the small files of an installation, each announced in the journal first; ``current`` is switched by one rename."""
+"""Make the small files of an installation, each announced in the journal; ``current`` is switched by one rename."""
 
 from __future__ import annotations
 

@@ -33,7 +33,15 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import listdir, run
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, file_digest, remove_tree, sync_directory
+from ansible.module_utils.gvisor_journal import (
+    Journal,
+    Lease,
+    NodeError,
+    Root,
+    file_digest,
+    remove_tree,
+    sync_directory,
+)
 
 UPLOADS = "/run/gvisor-nodes"
 UPLOAD_KEPT_SECONDS = 3600
@@ -49,7 +57,7 @@ def prepare(root, options):
             shutil.rmtree(path, ignore_errors=True)
     target = os.path.join(base, "upload-" + options["token"])
     os.makedirs(target, mode=0o700, exist_ok=True)
-    uid = int(os.environ.get("SUDO_UID", -1))
+    uid = int(os.environ.get("SUDO_UID", "-1"))
     if uid < 0 and options["login"]:
         try:
             uid = pwd.getpwnam(options["login"]).pw_uid

@@ -37,7 +37,8 @@ def refuse_while_used(root, directory):
         names = sorted({"%s/%s" % (p["namespace"], p["name"]) if p["name"] else p["sandbox"] for p in found["pods"]})
         raise NodeError(
             "pods still run in gVisor on this node",
-            why="%s; %d processes run from %s" % (", ".join(names) or "no pod is named", len(found["processes"]), directory),
+            why="%s; %d processes run from %s"
+            % (", ".join(names) or "no pod is named", len(found["processes"]), directory),
             remedy="drain the node or delete these pods; without our binaries they could no longer be deleted",
             refused=True,
         )

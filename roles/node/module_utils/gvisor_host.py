@@ -152,7 +152,7 @@ def read_text_exact(path):
 
 
 def dump(root, binary, config):
-    """``containerd --config FILE config dump``; 1.x fails for a missing file, then its defaults are what it runs with."""
+    """``containerd --config FILE config dump``; 1.x fails for a missing file, then its defaults are what counts."""
     chroot = [] if root.is_live else ["chroot", root.path]
     if not os.path.exists(root.real(config)):
         return run([*chroot, binary, "config", "default"])
@@ -161,7 +161,13 @@ def dump(root, binary, config):
 
 def tree_state(root, directory):
     """What is below our directory: releases with each file's size and times, generations, the small files' hashes."""
-    found = {"exists": os.path.isdir(root.real(directory)), "releases": {}, "generations": {}, "files": {}, "current": None}
+    found = {
+        "exists": os.path.isdir(root.real(directory)),
+        "releases": {},
+        "generations": {},
+        "files": {},
+        "current": None,
+    }
     if not found["exists"]:
         return found
     base = os.path.join(directory, "releases")

@@ -29,7 +29,7 @@ OWN_NAMES = ("backup-", "rollback", "armed", "journal.json")
 
 
 class NodeError(Exception):
-    """Something the person at the controller must know: what failed, why, what to do; ``refused`` if nothing changed."""
+    """What the person at the controller must know: what failed, why, what to do; ``refused`` if nothing changed."""
 
     def __init__(self, what, why="", remedy="", refused=False):
         super().__init__(what)
@@ -153,7 +153,7 @@ class Journal:
             raise NodeError(
                 "cannot read the journal %s" % self.path,
                 why=str(error),
-                remedy="move the file away after saving it: without it the next uninstall cannot know what was there before",
+                remedy="save the file and move it away: without it an uninstall cannot know what was there before",
                 refused=True,
             ) from error
         if data.get("schema") != SCHEMA:
@@ -207,7 +207,7 @@ class Journal:
             self.save()
 
     def backup(self, path):
-        """Keep the bytes, mode and owner of ``path`` in the state directory; return the backup's name, None if absent."""
+        """Keep bytes, mode and owner of ``path`` in the state directory; return the backup's name, None if absent."""
         source = self.root.real(path)
         found = describe(source)
         if found is None:

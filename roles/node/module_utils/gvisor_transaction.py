@@ -85,9 +85,9 @@ def sweep(root, config):
 def commit(root, journal, options):
     """Back up, arm, swap, restart at most once, wait until the socket accepts; return the daemon as it is now.
 
-    ``options``: ``config``, ``content`` (bytes, None to remove the file), ``expect`` (sha256 or ``absent``), ``service``,
-    ``socket``, ``rollback_seconds``, ``restart_timeout``, ``state`` (the word for the journal: installed, removed),
-    ``keep_original`` (the file of now becomes what uninstall restores).
+    ``options``: ``config``, ``content`` (bytes, None to remove the file), ``expect`` (sha256 or ``absent``),
+    ``service``, ``socket``, ``rollback_seconds``, ``restart_timeout``, ``state`` (the word for the journal: installed,
+    removed), ``keep_original`` (the file of now becomes what uninstall restores).
     """
     config = root.resolve(options["config"])
     real = root.real(config)

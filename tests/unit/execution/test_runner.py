@@ -19,7 +19,7 @@ def task(step, status, **more):
 
 
 def leftovers():
-    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith("gvn-")}  # noqa: S108
+    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith("gvn-")}
 
 
 @pytest.fixture(scope="module")

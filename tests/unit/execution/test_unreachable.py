@@ -42,7 +42,7 @@ def test_each_way_not_to_reach_a_host_is_told_apart(words, message, remedy):
 
 
 def test_a_key_is_named_as_ssh_keeps_it():
-    words = "No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.\nHost key verification failed."  # noqa: E501
+    words = "No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.\nHost key verification failed."
     other = (
         "REMOTE HOST IDENTIFICATION HAS CHANGED\nHost key for [h]:2 has changed and you have requested strict checking."
     )

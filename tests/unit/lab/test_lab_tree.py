@@ -83,7 +83,10 @@ def test_changed_content_and_links_turned_into_files_are_told():
 
 
 def test_what_others_write_does_not_count_and_what_only_looks_like_it_does():
-    written = {"/var/log/journal": Entry("directory", 0o755, 0, 0, ""), "/var/log/journal/x": Entry("file", 0o644, 0, 0, "")}
+    written = {
+        "/var/log/journal": Entry("directory", 0o755, 0, 0, ""),
+        "/var/log/journal/x": Entry("file", 0o644, 0, 0, ""),
+    }
     similar = {"/var/log/journals": Entry("file", 0o644, 0, 0, "")}
 
     assert difference({}, {**written, **similar}) == ["/var/log/journals: came (file)"]
