@@ -120,7 +120,7 @@ exec "$binary" "$@"
 
 _RUNSC: Final = r"""
 # Sets $name to the name of the bundle, which is containerd's id of the container; to nothing where there is no bundle
-# or its name is none that containerd gives, and %ID% is then left to runsc itself.
+# or its name is none that containerd gives: a flag with %ID% is then left out, it would name a log of nobody.
 read_name() {
   name=
   [ -f config.json ] || return 0
@@ -148,13 +148,18 @@ while IFS= read -r flag; do
     --[a-zA-Z]*=*) ;;
     *) fail "$flags holds a line that is no flag: $flag" ;;
   esac
-  while [ -n "$name" ]; do
+  while :; do
     case $flag in
-      *%ID%*) flag=${flag%%"%ID%"*}$name${flag#*"%ID%"} ;;
-      *) break ;;
+      *%ID%*)
+        [ -n "$name" ] || break
+        flag=${flag%%"%ID%"*}$name${flag#*"%ID%"}
+        ;;
+      *)
+        set -- "$@" "$flag"
+        break
+        ;;
     esac
   done
-  set -- "$@" "$flag"
   flag=
 done <"$flags"
 [ -z "$flag" ] || fail "$flags ends in the middle of a line: $flag"

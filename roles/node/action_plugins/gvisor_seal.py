@@ -50,5 +50,6 @@ class ActionModule(NodeAction):
         elif self.check_mode:
             message = "this would be done"
         else:
-            message = f"gVisor {self.desired.release} is installed and proved"
+            done = "installed and proved" if proof == "proved" else "installed; nothing runs from this root to prove it"
+            message = f"gVisor {self.desired.release} is {done}"
         return self.answer(message, data=report)
