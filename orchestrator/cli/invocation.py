@@ -99,7 +99,7 @@ def write(document: dict[str, Any], output: Output) -> None:
     if output is Output.yaml:
         import yaml  # noqa: PLC0415 - not needed to print help
 
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
+        text = yaml.safe_dump(document, sort_keys=False, width=1000)
     else:
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     sys.stdout.write(text)

@@ -52,17 +52,25 @@ class _Stop:
     def __init__(self, grace: float) -> None:
         self.grace = grace
         self.deadline: float | None = None
+        self._asked: set[int] = set()
 
     def requested(self, _signal: int, _frame: object) -> None:
         if self.deadline is None:
             self.deadline = time.monotonic() + self.grace
-            # ansible-playbook passes the signal on to its workers, and they to what they started.
-            for pid in processes.children(os.getpid()):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+            self._ask()
 
     def overdue(self) -> bool:
-        return self.deadline is not None and time.monotonic() > self.deadline
+        if self.deadline is None:
+            return False
+        self._ask()  # the playbook may have been started only after the signal came
+        return time.monotonic() > self.deadline
+
+    def _ask(self) -> None:
+        # ansible-playbook passes the signal on to its workers, and they to what they started. A second would kill it.
+        for pid in processes.children(os.getpid()) - self._asked:
+            self._asked.add(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 def main() -> int:

@@ -98,7 +98,7 @@ def run(
     environment.require_programs()
     started = time.monotonic()
     collector = Collector(on_event)
-    directory = Path(tempfile.mkdtemp(prefix="gvn-", dir=_private_parent()))
+    directory = Path(tempfile.mkdtemp(prefix=f"gvn-{os.getpid()}-", dir=_private_parent()))
     try:
         arguments = _arguments(directory, sources, variables, options)
         with _Child(directory, content, playbook_path, arguments, grace) as child, child.signals():

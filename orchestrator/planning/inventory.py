@@ -93,7 +93,8 @@ def render_yaml(inventory: Mapping[str, Any]) -> str:
     """Return ``inventory`` as YAML; what could be read as something else (``no``, ``1e3``) is quoted."""
     import yaml  # noqa: PLC0415 - only this function needs it
 
-    text: str = yaml.safe_dump(dict(inventory), sort_keys=True, allow_unicode=True, width=1_000_000)
+    # Without allow_unicode all but ASCII is escaped: PyYAML writes some line separators so that they become spaces.
+    text: str = yaml.safe_dump(dict(inventory), sort_keys=True, width=1_000_000)
     return text
 
 

@@ -124,8 +124,11 @@ def test_yaml_and_json_say_the_same(invoke, inventory):
     assert one == other
 
 
-def test_a_run_over_its_timeout_says_what_is_where(invoke, inventory):
-    code, _out, err = invoke("plan", "probe", inventory("n1"), summary.plan_row, options=Options(timeout=0.1))
+def test_a_run_over_its_timeout_says_what_is_where(invoke, tmp_path):
+    never_ready = tmp_path / "inventory.sh"
+    never_ready.write_text("#!/bin/sh\nexec sleep 600\n")
+    never_ready.chmod(0o755)
+    code, _out, err = invoke("plan", "probe", never_ready, summary.plan_row, options=Options(timeout=0.1))
 
     assert code == 1
     assert "stopped: --timeout is over. Running the same command again continues" in err

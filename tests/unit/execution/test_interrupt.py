@@ -54,14 +54,17 @@ time.sleep(600)" """
 class Driver:
     """A process that runs a playbook which waits, up to the moment when it waits."""
 
-    def __init__(self, content, inventory, grace, hosts=2):
+    def __init__(self, content, inventory, grace):
         root = Path(__file__).resolve().parents[3]
         self.process = subprocess.Popen(
             [sys.executable, "-c", DRIVER, content.root, inventory, str(grace)],
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # what select does not see would wait in a buffer
             env={**os.environ, "PYTHONPATH": str(root)},
         )
+        self.directory = None
+
+    def until_it_waits(self, hosts=2):
         for _ in range(hosts):
             while json.loads(self.line())[1:] != ["Wait", "started"]:
                 pass
@@ -108,15 +111,18 @@ def waiting(make_content, make_inventory):
 
     def start(command="sleep 603", grace=5.0):
         content = make_content(wait=WAIT % command.replace("\n", "\n        "))
-        drivers.append(Driver(content, make_inventory(a=None, b=None), grace))
-        return drivers[-1]
+        driver = Driver(content, make_inventory(a=None, b=None), grace)
+        drivers.append(driver)
+        driver.until_it_waits()
+        return driver
 
     yield start
     for driver in drivers:
         driver.process.kill()
         driver.process.wait()
         driver.process.stdout.close()
-        driver.wait_until(driver.nothing_left)
+        if driver.directory is not None:
+            driver.wait_until(driver.nothing_left)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
