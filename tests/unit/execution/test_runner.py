@@ -266,7 +266,7 @@ def test_a_slow_receiver_of_events_does_not_break_the_run(make_content, make_inv
 def test_a_run_over_its_timeout_is_stopped_and_leaves_nothing(make_content, make_inventory):
     before = leftovers()
     content = make_content(
-        one=[task("first", "changed"), {"name": "Wait", "ansible.builtin.command": "sleep 601"}],
+        one=[task("first", "changed"), {"name": "Wait", "ansible.builtin.command": f"sleep 601.{os.getpid()}"}],
     )
     result = run("one", make_inventory(a=None), content=content, options=Options(timeout=4), grace=5)
 
@@ -274,11 +274,22 @@ def test_a_run_over_its_timeout_is_stopped_and_leaves_nothing(make_content, make
     assert (result.hosts["a"].failure.step, result.hosts["a"].failure.status) == ("Wait", "failed")
     assert "done before: first" in result.hosts["a"].failure.cause
     assert leftovers() <= before
-    assert not sleeping("601")
+    assert not sleeping(f"601.{os.getpid()}")
+
+
+@pytest.mark.parametrize("timeout", [0.05, 0.2, 0.4, 0.6, 0.8])
+def test_a_stop_during_the_start_is_not_lost(make_content, make_inventory, timeout):
+    before = leftovers()
+    content = make_content(one=[{"name": "Wait", "ansible.builtin.command": "sleep 604"}])
+    result = run("one", make_inventory(a=None), content=content, options=Options(timeout=timeout), grace=300)
+
+    assert result.interrupted
+    assert result.seconds < 60
+    assert leftovers() <= before
 
 
 def test_another_thread_can_stop_a_run(make_content, make_inventory):
-    content = make_content(one=[{"name": "Wait", "ansible.builtin.command": "sleep 602"}])
+    content = make_content(one=[{"name": "Wait", "ansible.builtin.command": f"sleep 602.{os.getpid()}"}])
     cancel = threading.Event()
     results = []
 
@@ -295,7 +306,7 @@ def test_another_thread_can_stop_a_run(make_content, make_inventory):
     thread.join(60)
 
     assert results[0].interrupted
-    assert not sleeping("602")
+    assert not sleeping(f"602.{os.getpid()}")
 
 
 def sleeping(seconds):
