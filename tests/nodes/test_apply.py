@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from command import gvisor_nodes, starts
 
 from orchestrator.lab.tree import WRITTEN_BY_OTHERS, difference, snapshot
@@ -210,10 +211,14 @@ def test_a_plain_ansible_playbook_does_what_the_command_does(lab, clean):
     assert [] == difference(clean[node.name], snapshot(node))
 
 
-def test_as_a_user_who_becomes_root_without_and_with_a_password(lab, clean):
+def test_as_a_user_who_becomes_root_without_and_with_a_password(lab, clean, tmp_path):
     node = lab.nodes[1]
     for user in ("admin", "operator"):
-        inventory = lab.inventory_for(user)
+        content = yaml.safe_load(lab.inventory_for(user).read_text())
+        if user == "operator":
+            content["all"]["vars"]["ansible_become_password"] = lab.operator_password
+        inventory = tmp_path / f"{user}.yml"
+        inventory.write_text(yaml.safe_dump(content))
         answer = gvisor_nodes("apply", "--limit", node.name, inventory=inventory)
         assert 0 == answer.rc, answer.stderr
         assert "proved" == answer.host(node)["proof"]
