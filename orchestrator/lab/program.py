@@ -20,6 +20,7 @@ PACKAGES = {
     "podman": "podman runc netavark aardvark-dns iptables nftables uidmap",
     "debootstrap": "debootstrap",
     "gcc": "gcc libc6-dev",
+    "busybox": "busybox-static",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "go": "golang-go",
