@@ -13,6 +13,17 @@ Layout that the scripts expect under their directory::
     generations/<n>/flags              one --name=value a line, each line ended by a newline; may be empty
     releases/<release>/{runsc,containerd-shim-runsc-v1,gvisor-bin/…}
 
+A record can be lost. A pod that runs then keeps its generation all the same:
+
+* the shim dispatcher tells the shim its generation in the environment too, and every shim hands its environment on
+  (seen with 20250205, 20260224 and 20260905). So a shim whose bundle has lost the record still calls runsc of the right
+  generation;
+* a container whose pod's bundle has lost the record asks the pod's shim: ``shim.pid`` names it, its working directory
+  is that bundle, and its environment, which nobody can change from outside, names the generation;
+* where there is no such shim, ``start`` fails: a container that does not start is repaired by a new pod, a container of
+  another release in a sandbox is not. Only ``delete``, with which containerd clears up after a shim that died, goes on
+  with the current generation: refused, it would leave the sandbox running for ever.
+
 Rules of the scripts: POSIX sh as dash and busybox have it; standard input is never touched (containerd 2.x sends
 bootstrap parameters there); nothing is evaluated; of ``config.json``, which a pod's author has a hand in, nothing but
 an id of exactly 64 hex digits reaches a path. What they cannot do they say on standard error and exit 128, the
@@ -27,6 +38,7 @@ from typing import Final
 from orchestrator.errors import InvalidInputError
 
 RECORD_NAME: Final = ".gvisor-nodes-generation"
+VARIABLE: Final = "GVISOR_NODES_GENERATION"
 FAILURE_CODE: Final = 128
 
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9._-]+)+")
@@ -43,14 +55,18 @@ fail() {
   exit @FAILURE@
 }
 
+is_number() {
+  case $1 in
+    '' | 0* | *[!0-9]*) return 1 ;;
+  esac
+}
+
 # Sets $generation from a file that holds a number and a newline. A line without its end is half a file.
 read_generation() {
   generation=
   { IFS= read -r generation <"$1"; } 2>/dev/null ||
     fail "cannot read a generation from $1$repair"
-  case $generation in
-    '' | 0* | *[!0-9]*) fail "$1 does not hold the number of a generation$repair" ;;
-  esac
+  is_number "$generation" || fail "$1 does not hold the number of a generation$repair"
 }
 
 # Whether the bundle at $1 has a record. Anything but a file in its place is nobody's doing that we know.
@@ -89,6 +105,51 @@ read_sandbox() {
   esac
 }
 
+# Sets $generation to the one that the running shim of the pod $sandbox was started with; fails where there is none.
+# shim.pid has no newline, so read reports its end. A process of that number with another working directory is another.
+ask_shim() {
+  pid=
+  { IFS= read -r pid <"../$sandbox/shim.pid"; } 2>/dev/null || :
+  is_number "$pid" || return 1
+  case $(readlink "/proc/$pid/cwd" 2>/dev/null) in
+    */"$sandbox") ;;
+    *) return 1 ;;
+  esac
+  generation=$(
+    { LC_ALL=C tr '\0' '\n' <"/proc/$pid/environ"; } 2>/dev/null |
+      LC_ALL=C sed -n 's/^@VARIABLE@=\([0-9]*\)$/\1/p'
+  )
+  is_number "$generation"
+}
+
+# What containerd asks of the shim is its last argument.
+is_deletion() {
+  action=
+  for action in "$@"; do :; done
+  [ "$action" = delete ]
+}
+
+# Sets $source, from where $generation was read, for a bundle without a record.
+find_generation() {
+  source=$directory/current
+  read_sandbox
+  case $(pwd -P) in
+    */"$sandbox") sandbox= ;;
+  esac
+  if [ -z "$sandbox" ]; then
+    read_generation "$source"
+  elif has_record "../$sandbox/"; then
+    source=../$sandbox/$record
+    read_generation "$source"
+  elif ask_shim; then
+    source="the shim of the pod's sandbox"
+  elif is_deletion "$@"; then
+    read_generation "$source"
+  else
+    fail "cannot tell the generation of the pod's sandbox $sandbox: no record, no running shim; to do: restart the pod"
+  fi
+}
+
 # Temporary file and rename: whoever sees the record sees all of it.
 write_record() {
   temporary=$record.$$
@@ -104,17 +165,15 @@ if has_record ./; then
   source=./$record
   read_generation "$source"
 elif [ -f config.json ]; then
-  read_sandbox
-  if [ -n "$sandbox" ] && has_record "../$sandbox/"; then
-    source=../$sandbox/$record
-  fi
-  read_generation "$source"
+  find_generation "$@"
   find_binary "$source" containerd-shim-runsc-v1
   write_record
 else
   read_generation "$source"
 fi
 find_binary "$source" containerd-shim-runsc-v1
+@VARIABLE@=$generation
+export @VARIABLE@
 exec "$binary" "$@"
 """
 
@@ -133,8 +192,15 @@ read_name() {
 }
 
 source=$directory/current
-has_record ./ && source=./$record
-read_generation "$source"
+if has_record ./; then
+  source=./$record
+  read_generation "$source"
+elif [ -f config.json ] && is_number "${@VARIABLE@:-}"; then
+  source='the shim that called'
+  generation=$@VARIABLE@
+else
+  read_generation "$source"
+fi
 find_binary "$source" runsc
 flags=$directory/generations/$generation/flags
 [ -f "$flags" ] && [ -r "$flags" ] ||
@@ -202,6 +268,7 @@ def _render(template: str, directory: str, purpose: str) -> bytes:
     text = (
         template.replace("@PURPOSE@", purpose)
         .replace("@RECORD@", RECORD_NAME)
+        .replace("@VARIABLE@", VARIABLE)
         .replace("@FAILURE@", str(FAILURE_CODE))
         .replace("@DIRECTORY@", directory)
     )
