@@ -265,10 +265,13 @@ def test_a_slow_receiver_of_events_does_not_break_the_run(make_content, make_inv
 
 def test_a_run_over_its_timeout_is_stopped_and_leaves_nothing(make_content, make_inventory):
     before = leftovers()
+    first = task("first", "changed")
     content = make_content(
-        one=[task("first", "changed"), {"name": "Wait", "ansible.builtin.command": f"sleep 601.{os.getpid()}"}],
+        short=[first], one=[first, {"name": "Wait", "ansible.builtin.command": f"sleep 601.{os.getpid()}"}]
     )
-    result = run("one", make_inventory(a=None), content=content, options=Options(timeout=4), grace=5)
+    # As long as this machine needs for the first task now, three times over.
+    usual = run("short", make_inventory(a=None), content=content).seconds
+    result = run("one", make_inventory(a=None), content=content, options=Options(timeout=3 + 3 * usual), grace=30)
 
     assert (result.interrupted, result.timed_out, result.exit_code) == (True, True, 1)
     assert (result.hosts["a"].failure.step, result.hosts["a"].failure.status) == ("Wait", "failed")
