@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from release_world import RELEASE, pin
 
@@ -81,7 +81,6 @@ entries = st.one_of(
 )
 
 
-@settings(deadline=None)  # a loaded machine is no failure
 @given(st.lists(entries, max_size=5, unique_by=lambda item: (item.release, item.architecture)))
 def test_what_is_rendered_is_parsed_to_the_same_entries_and_rendered_to_the_same_bytes(items):
     written = render(items)
@@ -93,7 +92,6 @@ def test_what_is_rendered_is_parsed_to_the_same_entries_and_rendered_to_the_same
     assert written == render(reversed(again))
 
 
-@settings(deadline=None)  # a loaded machine is no failure
 @given(st.text(max_size=200))
 def test_any_text_is_a_catalogue_or_invalid_input(content):
     with suppress(InvalidInputError):

@@ -118,7 +118,7 @@ def _edits(main):
     return add_handler(main, dump_of(main), HANDLER, DAEMON)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(files())
 def test_the_handler_is_added_and_everything_else_says_what_it_said(main):
     for edit in _edits(main):
@@ -130,7 +130,7 @@ def test_the_handler_is_added_and_everything_else_says_what_it_said(main):
         assert verify_dump(dump_of(main), dump_of(edit.content), HANDLER) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(files())
 def test_a_removal_is_the_exact_inverse(main):
     for edit in _edits(main):
@@ -140,14 +140,14 @@ def test_a_removal_is_the_exact_inverse(main):
             assert remove_handler(edit.content, None, HANDLER) == main
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(files())
 def test_adding_again_changes_nothing(main):
     for edit in _edits(main):
         assert [edit.content] == [again.content for again in _edits(edit.content)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(files(), st.sampled_from(["", "# theirs"]), st.booleans())
 def test_a_removal_after_others_wrote_leaves_what_they_wrote(main, comment, known):
     for edit in _edits(main):
