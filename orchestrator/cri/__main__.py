@@ -99,7 +99,7 @@ def _work(request: Request) -> dict[str, Any]:
     stop = Stop()
     answers: list[dict[str, Any]] = []
     news, bell = socket.socketpair()
-    bell.setblocking(False)
+    bell.settimeout(0)  # set_wakeup_fd wants it so
 
     def work() -> None:
         try:
