@@ -27,6 +27,9 @@ class Output(StrEnum):
 
 app = typer.Typer(no_args_is_help=True, help="Throw-away nodes: systemd, sshd and containerd in podman.")
 
+Kinds = Annotated[
+    list[str] | None, typer.Option(help="Kind of node; may be given several times.", show_default="debian13")
+]
 Name = Annotated[str, typer.Option("--name", help="Name of the lab.")]
 
 
@@ -51,16 +54,26 @@ def _progress() -> Iterator[Progress]:
 @app.command()
 def up(
     name: Name = "lab",
-    nodes: Annotated[int, typer.Option(min=1, max=50, help="How many nodes at least.")] = 2,
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=50, help="How many nodes at least; by default 2, or one of each kind.", show_default=False
+        ),
+    ] = None,
     release: Annotated[str | None, typer.Option(help="gVisor release that the inventory asks for.")] = None,
-    kind: Annotated[str, typer.Option(help="Kind of node.")] = "debian13",
+    kind: Kinds = None,
 ) -> None:
-    """Start the lab's nodes, or make sure that they run, and write their inventory."""
+    """Start the lab's nodes, or make sure that they run, and write their inventory.
+
+    Kinds of nodes: debian13 (containerd 1.7, the default), debian12 (containerd 1.6), containerd2 (containerd 2.4 on
+    Debian 13) and containerd2.0 to containerd2.4. Several kinds go to the nodes in turn: with --kind debian12 --kind
+    containerd2 the first and the third node are debian12. Nodes that are there stay as they are.
+    """
     from orchestrator.lab import DEFAULT_RELEASE, Lab  # noqa: PLC0415
 
     with _progress() as progress:
-        lab = Lab.up(name, nodes, release=release or DEFAULT_RELEASE, kind=kind, on_progress=progress)
-        progress(f"{len(lab.nodes)} nodes are ready: {', '.join(node.name for node in lab.nodes)}")
+        lab = Lab.up(name, nodes, release=release or DEFAULT_RELEASE, kinds=kind or (), on_progress=progress)
+        progress(f"{len(lab.nodes)} nodes are ready: {', '.join(f'{node.name} ({node.kind})' for node in lab.nodes)}")
     typer.echo(lab.inventory)
 
 
@@ -122,14 +135,14 @@ def ssh(
 @app.command()
 def build(
     release: Annotated[list[str] | None, typer.Option(help="gVisor release; may be given several times.")] = None,
-    kind: Annotated[str, typer.Option(help="Kind of node.")] = "debian13",
+    kind: Kinds = None,
 ) -> None:
-    """Build the node image and gVisor releases into the cache, without starting anything."""
+    """Build node images and gVisor releases into the cache, without starting anything."""
     from orchestrator.lab import DEFAULT_RELEASE  # noqa: PLC0415
     from orchestrator.lab.lab import build as build_lab  # noqa: PLC0415
 
     with _progress() as progress:
-        for line in build_lab(release or [DEFAULT_RELEASE], kind, progress):
+        for line in build_lab(release or [DEFAULT_RELEASE], kind or (), progress):
             typer.echo(line)
 
 

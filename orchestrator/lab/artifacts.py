@@ -10,21 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import InvalidInputError
 from orchestrator.gvisor import gobuild
 from orchestrator.gvisor.catalogue import builtin
 from orchestrator.gvisor.catalogue_entry import CatalogueEntry, GoModule, render
 from orchestrator.gvisor.releases import RUNSC, SHIM
+from orchestrator.lab.kept import is_kept, keep
 from orchestrator.lab.lock import held
 from orchestrator.lab.paths import cache_directory
 from orchestrator.lab.program import Progress, silent
 from orchestrator.lab.shim import copy_with_patched_shim
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT_RELEASE = "20260905.0"
 
@@ -98,27 +100,18 @@ class LabReleases:
     def _is_current(self, release: str) -> bool:
         """Tell whether the binaries were built from what we would build them from, and the releases file has them."""
         binaries = self.directory / release / self.architecture
-        if not self.releases_file.exists() or not all((binaries / name).exists() for name in _BINARIES):
-            return False
-        key = binaries.with_suffix(".key")
-        return key.exists() and key.read_text(encoding="ascii") == self._key(release)
+        return self.releases_file.exists() and is_kept(binaries, self._key(release), _BINARIES)
 
     def _build(self, release: str, target: Path, progress: Progress) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"build-{release}-", dir=self.directory) as work:
+        def make(work: Path, output: Path) -> None:
             module: Path | None = None
             if self.patched:
-                module = Path(work) / "module"
+                module = work / "module"
                 copy_with_patched_shim(self.modules()[release].version, module, progress)
-            output = Path(work) / "output"
-            output.mkdir()
             progress(f"gVisor {release}: go build (two minutes the first time)")
             gobuild.build(release, self.architecture, output, module_directory=module, progress=progress)
-            output.chmod(0o755)
-            if target.exists():
-                shutil.rmtree(target)
-            output.rename(target)
-        target.with_suffix(".key").write_text(self._key(release), encoding="ascii")
+
+        keep(target, self._key(release), make)
 
     def _write_releases_file(self) -> None:
         entries = [self._entry(release) for release in self.modules() if self._has(release)]

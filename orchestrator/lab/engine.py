@@ -33,6 +33,7 @@ NODE_LABEL = "gvisor-nodes.node"  # on nodes: their number
 KIND_LABEL = "gvisor-nodes.kind"  # on nodes
 STATE_LABEL = "gvisor-nodes.state"  # on everything: the directory of the labs it was made from
 IMAGE_LABEL = "gvisor-nodes.lab-image"
+BUILD_LABEL = "gvisor-nodes.lab-build"  # on the containers in which images are made
 SSH_PORT = "22/tcp"
 
 _CONTAINERS_CONF = """\
@@ -74,6 +75,8 @@ class Engine:
     name: str
     run_options: tuple[str, ...]
     remove_options: tuple[str, ...]
+    build_options: tuple[str, ...]
+    commit_options: tuple[str, ...]
     network_options: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -101,8 +104,7 @@ class Engine:
 
     def import_directory(self, directory: Path, tag: str, labels: dict[str, str]) -> None:
         """Make the tree ``directory`` the image ``tag`` in which systemd is process 1."""
-        changes = ['CMD ["/sbin/init"]', "STOPSIGNAL SIGRTMIN+3", *(f"LABEL {k}={v}" for k, v in labels.items())]
-        options = [word for change in changes for word in ("--change", change)]
+        options = _image_options(labels)
         with subprocess.Popen(
             ["tar", "--numeric-owner", "--xattrs", "--sort=name", "-C", str(directory), "-c", "."],
             stdout=subprocess.PIPE,
@@ -121,6 +123,43 @@ class Engine:
                 why=done.stderr.strip() or f"tar exited with {archive.returncode}",
                 remedy=f"is there space? {self.name} system df",
             )
+
+    def add_layer(self, base: str, archive: Path, remove: Sequence[str], tag: str, labels: dict[str, str]) -> None:
+        """Make the image ``tag``: ``base`` without the paths ``remove``, then with what the tar file ``archive`` holds.
+
+        The caller makes sure that one process at a time does this for a tag.
+        """
+        name = "gvisor-nodes-build-" + tag.rpartition(":")[2]
+        self.remove_builds(name)  # of an interrupted run
+        what = f"{self.name} did not make the image {tag}"
+        script = 'rm -rf -- "$@" && exec tar -x -C / --numeric-owner'
+        options = ["-i", f"--name={name}", f"--label={BUILD_LABEL}={name}", "--network=none", *self.build_options]
+        try:
+            with archive.open("rb") as content:
+                done = subprocess.run(
+                    [self.name, "run", *options, base, "/bin/sh", "-c", script, "sh", *remove],
+                    stdin=content,
+                    env={**os.environ, **self.environment},
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+            if done.returncode != 0:
+                raise GvisorNodesError(
+                    what, why=done.stderr.strip(), remedy=f"is there space? {self.name} system df; then run it again"
+                )
+            self.call("commit", *self.commit_options, *_image_options(labels), name, tag, what=what)
+        finally:
+            self.remove_builds(name)
+
+    def remove_builds(self, name: str | None = None) -> None:
+        """Remove the container in which an image was being made, or all of them."""
+        label = BUILD_LABEL if name is None else f"{BUILD_LABEL}={name}"
+        listed = self.call(
+            "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}", what="Listing containers failed"
+        )
+        if names := listed.stdout.split():
+            self.call("rm", *self.remove_options, *names, what="A container was not removed", timeout=120)
 
     def images(self) -> list[str]:
         """Return the ids of all node images that a lab made."""
@@ -201,6 +240,12 @@ class Engine:
         self.call("network", "rm", name, what=f"The network {name} was not removed")
 
 
+def _image_options(labels: dict[str, str]) -> list[str]:
+    """Return the options of import and commit with which systemd is process 1 and ends in order."""
+    changes = ['CMD ["/sbin/init"]', "STOPSIGNAL SIGRTMIN+3", *(f"LABEL {k}={v}" for k, v in labels.items())]
+    return [word for change in changes for word in ("--change", change)]
+
+
 def _container(found: dict[str, Any]) -> Container:
     bindings = (found.get("NetworkSettings", {}).get("Ports") or {}).get(SSH_PORT) or []
     return Container(
@@ -221,6 +266,8 @@ def podman() -> Engine:
         name="podman",
         run_options=("--runtime=runc", "--systemd=false", *_COMMON_RUN_OPTIONS),
         remove_options=("--force", "--time=0", "--volumes", "--ignore"),
+        build_options=("--runtime=runc", "--cgroupns=private"),
+        commit_options=("--quiet",),
         network_options=("--disable-dns",),
         environment={"CONTAINERS_CONF": str(configuration)},
     )
@@ -232,6 +279,8 @@ def docker() -> Engine:
         name="docker",
         run_options=_COMMON_RUN_OPTIONS,
         remove_options=("--force", "--volumes"),
+        build_options=(),
+        commit_options=(),
         network_options=(),
     )
 

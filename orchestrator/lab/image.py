@@ -1,7 +1,8 @@
-"""The node image: debootstrap's tree with what makes it a node, imported into the engine, built once.
+"""The node image of a Debian: debootstrap's tree with what makes it a node, imported into the engine, built once.
 
 The tag is a hash of everything that goes into it, so a changed package list or file is another image, and two
-checkouts that want the same image share it.
+checkouts that want the same image share it. Images with another containerd are made of these, in
+:mod:`orchestrator.lab.containerd_image`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from orchestrator.lab.paths import cache_directory
 from orchestrator.lab.program import Progress, call, require, silent
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from orchestrator.lab.capabilities import Capabilities
     from orchestrator.lab.engine import Engine
 
@@ -76,7 +79,7 @@ class NodeImage:
         if engine.has_image(tag):
             return tag
         cache = cache_directory()
-        with held(cache / "image.lock", what="building a node image", timeout=_BUILD_DEADLINE, progress=progress):
+        with image_lock(self.kind.name, progress):
             if engine.has_image(tag):
                 return tag
             # Not in the temporary directory: that may be memory, or forbid device files.
@@ -117,7 +120,8 @@ class NodeImage:
         for user in _USERS:
             # In the group users: Debian has a group "operator" of its own.
             _inside(root, "useradd", "--create-home", "--gid=users", "--shell=/bin/bash", user)
-        _write(root, PAUSE_ARCHIVE, pause.pause_archive(default_sandbox_image(root)), mode=0o644)
+        defaults = _inside(root, "containerd", "config", "default")
+        _write(root, PAUSE_ARCHIVE, pause.pause_archive(default_sandbox_image(defaults)), mode=0o644)
         if self.restrict_oom_score:
             _restrict_oom_score(root / "etc/containerd/config.toml")
 
@@ -136,14 +140,26 @@ class NodeImage:
         (root / "var/cache/apt/archives/partial").mkdir(parents=True)
 
 
-def default_sandbox_image(root: Path) -> str:
-    """Return the name of the image that the tree's own containerd begins every pod with, from its own defaults."""
-    dump = tomllib.loads(_inside(root, "containerd", "config", "default"))
-    name = dump.get("plugins", {}).get("io.containerd.grpc.v1.cri", {}).get("sandbox_image")
+def image_lock(kind: str, progress: Progress) -> AbstractContextManager[None]:
+    """Return the lock under which one process at a time builds an image of this kind."""
+    path = cache_directory() / f"image-{kind}.lock"
+    return held(path, what=f"building the image {kind}", timeout=_BUILD_DEADLINE, progress=progress)
+
+
+def default_sandbox_image(defaults: str) -> str:
+    """Return the name of the image that containerd begins every pod with.
+
+    Args:
+        defaults: what ``containerd config default`` prints. In the configuration versions 1 and 2 (containerd 1.x) one
+            CRI plugin has the name, from version 3 (2.x) the plugin that keeps images.
+    """
+    plugins = tomllib.loads(defaults).get("plugins", {})
+    pinned = plugins.get("io.containerd.cri.v1.images", {}).get("pinned_images", {})
+    name = pinned.get("sandbox") or plugins.get("io.containerd.grpc.v1.cri", {}).get("sandbox_image")
     if not isinstance(name, str):
         raise GvisorNodesError(
             "The node image's containerd does not say which image a pod begins with",
-            why="no sandbox_image in what `containerd config default` prints",
+            why="no sandbox_image and no pinned_images.sandbox in what `containerd config default` prints",
             remedy=f"this kind of node needs another way; its units are {PAUSE_UNIT} and containerd.service",
         )
     return name

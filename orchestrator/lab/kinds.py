@@ -1,7 +1,14 @@
 """The kinds of nodes there are, as data: a Debian suite, its packages, and what a container needs beside them.
 
-A kind keeps Debian's own containerd configuration as it is shipped (it has no table of runtimes, which is what makes
-adding a handler to it dangerous): a lab that had prepared the configuration would prove little.
+What configuration a kind carries is what its users meet, because a lab that had prepared it would prove little:
+
+- ``debian12`` and ``debian13`` keep the file of Debian's package (it has no table of runtimes, which is what makes
+  adding a handler to it dangerous).
+- The kinds ``containerd2.x`` have **no** ``/etc/containerd``, as after unpacking containerd's own release.
+
+Where this machine lacks CAP_SYS_RESOURCE no runc pod starts without ``restrict_oom_score_adj = true``. There Debian's
+file gets that one line, and the kinds ``containerd2.x`` get a file with nothing else in it than that line, its table
+and the configuration version that this very containerd writes by default.
 """
 
 from __future__ import annotations
@@ -9,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.errors import InvalidInputError
+from orchestrator.lab import containerd
 
 BASE_PACKAGES = (
     "systemd",
@@ -44,6 +52,26 @@ MASKED_UNITS = (
 LAB_LIBRARY = "/usr/lib/gvisor-nodes-lab"
 PAUSE_ARCHIVE = f"{LAB_LIBRARY}/pause.tar"
 PAUSE_UNIT = "gvisor-nodes-lab-pause.service"
+LOCAL_PROGRAMS = "/usr/local/bin"
+
+
+def _pause_unit(ctr: str) -> str:
+    """Return the unit that spares containerd the registry: it asks one for the image that every pod begins with."""
+    return f"""\
+[Unit]
+Description=put the image that every pod begins with into containerd
+Requires=containerd.service
+After=containerd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={ctr} --namespace k8s.io images import {PAUSE_ARCHIVE}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
 
 _FILES = {
     # A host key of the node's own, made on its first start: an image must not hold one.
@@ -62,21 +90,7 @@ UseDNS no
 MaxStartups 200:30:400
 MaxSessions 100
 """,
-    # containerd asks a registry for the image that every pod begins with, unless it is there.
-    f"/etc/systemd/system/{PAUSE_UNIT}": f"""\
-[Unit]
-Description=put the image that every pod begins with into containerd
-Requires=containerd.service
-After=containerd.service
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/usr/bin/ctr --namespace k8s.io images import {PAUSE_ARCHIVE}
-
-[Install]
-WantedBy=multi-user.target
-""",
+    f"/etc/systemd/system/{PAUSE_UNIT}": _pause_unit("/usr/bin/ctr"),
     "/etc/sudoers.d/gvisor-nodes-lab": """\
 Defaults lecture = never
 admin ALL=(ALL:ALL) NOPASSWD: ALL
@@ -87,7 +101,7 @@ operator ALL=(ALL:ALL) ALL
 
 @dataclass(frozen=True, slots=True)
 class NodeKind:
-    """What a node image is made of.
+    """What a node image is made of by debootstrap.
 
     ``files`` maps an absolute path to its text; everything there belongs to root, and sudoers files are 0440.
     """
@@ -101,33 +115,78 @@ class NodeKind:
     enabled_units: tuple[str, ...]
 
 
-KINDS = {
-    kind.name: kind
-    for kind in (
-        NodeKind(
-            name="debian13",
-            title="Debian 13 (trixie) with Debian's containerd 1.7",
-            suite="trixie",
-            packages=BASE_PACKAGES,
-            files=_FILES,
-            masked_units=MASKED_UNITS,
-            enabled_units=(PAUSE_UNIT,),
-        ),
+@dataclass(frozen=True, slots=True)
+class ContainerdKind:
+    """A node image that is another one with another containerd, first in PATH; ``files`` as in :class:`NodeKind`.
+
+    Debian's containerd stays where it was: on a machine, too, there may be one that is not the one that runs.
+    """
+
+    name: str
+    title: str
+    base: NodeKind
+    version: str
+    files: dict[str, str]
+
+
+type Kind = NodeKind | ContainerdKind
+
+_DEBIAN12 = NodeKind(
+    name="debian12",
+    title="Debian 12 (bookworm) with Debian's containerd 1.6",
+    suite="bookworm",
+    packages=BASE_PACKAGES,
+    files=_FILES,
+    masked_units=MASKED_UNITS,
+    enabled_units=(PAUSE_UNIT,),
+)
+_DEBIAN13 = NodeKind(
+    name="debian13",
+    title="Debian 13 (trixie) with Debian's containerd 1.7",
+    suite="trixie",
+    packages=BASE_PACKAGES,
+    files=_FILES,
+    masked_units=MASKED_UNITS,
+    enabled_units=(PAUSE_UNIT,),
+)
+
+
+def _containerd_kind(version: str) -> ContainerdKind:
+    return ContainerdKind(
+        name=f"containerd{version.rpartition('.')[0]}",
+        title=f"Debian 13 (trixie) with containerd {version}, built from its module",
+        base=_DEBIAN13,
+        version=version,
+        files={
+            f"/etc/systemd/system/{PAUSE_UNIT}": _pause_unit(f"{LOCAL_PROGRAMS}/ctr"),
+            # Debian's unit starts Debian's.
+            "/etc/systemd/system/containerd.service.d/gvisor-nodes-lab.conf": f"""\
+[Service]
+ExecStart=
+ExecStart={LOCAL_PROGRAMS}/containerd
+""",
+        },
     )
-}
+
+
+_ALL: tuple[Kind, ...] = (_DEBIAN12, _DEBIAN13, *(_containerd_kind(version) for version in containerd.SUMS))
+KINDS = {kind.name: kind for kind in _ALL}
 DEFAULT_KIND = "debian13"
+ALIASES = {"containerd2": "containerd2.4"}
+"""Short names; a node's kind is always the long one."""
 
 
-def kind_named(name: str) -> NodeKind:
-    """Return the kind.
+def kind_named(name: str) -> Kind:
+    """Return the kind of this name or alias.
 
     Raises:
         InvalidInputError: there is none of this name.
     """
-    if name not in KINDS:
+    kind = KINDS.get(ALIASES.get(name, name))
+    if kind is None:
         raise InvalidInputError(
             f"There is no kind of node called {name!r}",
-            why=f"known kinds: {', '.join(sorted(KINDS))}",
+            why=f"known kinds: {', '.join([*KINDS, *ALIASES])}",
             remedy=f"use --kind {DEFAULT_KIND}",
         )
-    return KINDS[name]
+    return kind

@@ -8,21 +8,28 @@ in :mod:`orchestrator.lab.removal`.
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import InvalidInputError
 from orchestrator.lab import capabilities
 from orchestrator.lab.artifacts import DEFAULT_RELEASE, LabReleases
-from orchestrator.lab.engine import KIND_LABEL, Engine, find_engine
-from orchestrator.lab.image import NodeImage
+from orchestrator.lab.builds import Builds
+from orchestrator.lab.engine import Engine, find_engine
 from orchestrator.lab.inventory import render_inventory
 from orchestrator.lab.kinds import DEFAULT_KIND, kind_named
 from orchestrator.lab.lock import held
 from orchestrator.lab.paths import lab_directory, lab_lock, lab_names, replace_file
 from orchestrator.lab.program import Progress, silent
-from orchestrator.lab.provisioning import by_number, make_credentials, node_of, prepare_nodes, start_nodes
+from orchestrator.lab.provisioning import (
+    by_number,
+    kind_of,
+    make_credentials,
+    missing_nodes,
+    node_of,
+    prepare_nodes,
+    start_nodes,
+)
 from orchestrator.lab.removal import down
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 
     from orchestrator.lab.node import LabNode
 
+_NODES = 2
 _MOST_NODES = 50
 _LOCK_SECONDS = 3600.0  # as long as the longest build
 
@@ -45,7 +53,6 @@ class Lab:
     name: str
     nodes: tuple[LabNode, ...]
     release: str
-    kind: str
     state: Path
     engine: Engine
     releases: LabReleases
@@ -80,16 +87,25 @@ class Lab:
     def up(
         cls,
         name: str = "lab",
-        nodes: int = 2,
+        nodes: int | None = None,
         *,
         release: str = DEFAULT_RELEASE,
-        kind: str = DEFAULT_KIND,
+        kind: str | None = None,
+        kinds: Sequence[str] = (),
         on_progress: Progress = silent,
     ) -> Lab:
         """Make sure that the lab has at least ``nodes`` ready nodes; running ones are kept as they are.
 
-        Builds what is missing (image, gVisor release) into the cache. Returns when systemd is up on every node,
+        Builds what is missing (images, gVisor release) into the cache. Returns when systemd is up on every node,
         containerd's socket is there and sshd answers.
+
+        Args:
+            name: of the lab.
+            nodes: how many; by default 2, or one of each kind if there are more kinds.
+            release: what the inventory asks for.
+            kind: the kind of every node that is made: a name of :data:`orchestrator.lab.kinds.KINDS`, or an alias.
+            kinds: in its place several kinds, given in turn to the nodes by their numbers.
+            on_progress: told what begins.
 
         Raises:
             InvalidInputError: no such name, kind, release or number of nodes.
@@ -97,32 +113,29 @@ class Lab:
             MissingComponentError: a program is missing.
             GvisorNodesError: a build failed or a node did not become ready.
         """
-        node_kind = kind_named(kind)
         state = lab_directory(name)
-        if not 1 <= nodes <= _MOST_NODES:
-            raise InvalidInputError(
-                f"A lab cannot have {nodes} nodes", why=f"1 to {_MOST_NODES}", remedy="choose another --nodes"
-            )
+        chosen = chosen_kinds(kind, kinds)
+        wanted = chosen_nodes(nodes, chosen)
         probed = capabilities.probe()
         capabilities.require_privileges(probed)
         engine = find_engine()
-        releases = LabReleases.of(patched=not probed.lowers_oom_score)
         with (
             held(lab_lock(name), what=f"lab {name}", timeout=_LOCK_SECONDS, progress=on_progress),
-            ThreadPoolExecutor(max_workers=1, thread_name_prefix="gvisor") as builder,
+            Builds(engine, probed, on_progress) as builds,
         ):
-            built = builder.submit(releases.ensure, release, on_progress)
-            image = NodeImage.of(node_kind, probed).ensure(engine, on_progress)
+            missing = missing_nodes(engine.containers(name), name, wanted, chosen)
+            images = builds.images(missing.values())
+            built = builds.release(release)
             state.mkdir(parents=True, exist_ok=True)
             state.chmod(0o700)
             make_credentials(name, state)
-            containers = start_nodes(engine, name, nodes, image=image, kind=kind, progress=on_progress)
+            containers = start_nodes(engine, name, missing, images, on_progress)
             made = tuple(node_of(container, engine, state) for container in containers)
             prepare_nodes(made, state, on_progress)
             built.result()
-            lab = cls(name, made, release, kind, state, engine, releases)
+            lab = cls(name, made, release, state, engine, builds.releases)
             lab._write_inventory(lab.inventory, "root")
-            replace_file(state / "lab.json", json.dumps({"release": release, "kind": kind}) + "\n")
+            replace_file(state / "lab.json", json.dumps({"release": release}) + "\n")
         return lab
 
     @classmethod
@@ -145,7 +158,7 @@ class Lab:
             node_of(container, engine, state) for container in by_number(engine.containers(name)) if container.running
         )
         releases = LabReleases.of(patched=not capabilities.probe().lowers_oom_score)
-        return cls(name, nodes, written["release"], written["kind"], state, engine, releases)
+        return cls(name, nodes, written["release"], state, engine, releases)
 
     @staticmethod
     def describe(name: str) -> list[dict[str, str | int | None]]:
@@ -157,7 +170,7 @@ class Lab:
                 "node": container.name,
                 "state": "running" if container.running else "stopped",
                 "port": container.ssh_port,
-                "kind": container.labels.get(KIND_LABEL),
+                "kind": kind_of(container),
                 "inventory": str(inventory) if inventory.exists() else None,
             }
             for container in by_number(find_engine().containers(name))
@@ -183,10 +196,40 @@ class Lab:
         down(self.name)
 
 
-def build(releases: Sequence[str], kind: str, progress: Progress = silent) -> list[str]:
-    """Build the node image and the releases; return the image's tag and the directories of the binaries."""
+def chosen_kinds(kind: str | None, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the full names of the kinds that ``kind`` or ``kinds`` ask for, the default kind if neither does. Pure.
+
+    Raises:
+        InvalidInputError: an unknown kind, or both were given.
+    """
+    if kind is not None and kinds:
+        raise InvalidInputError("Both kind and kinds were given", remedy="use one of them")
+    return tuple(kind_named(each).name for each in (kinds or [kind or DEFAULT_KIND]))
+
+
+def chosen_nodes(nodes: int | None, kinds: Sequence[str]) -> int:
+    """Return the number of nodes. Pure.
+
+    Raises:
+        InvalidInputError: none, too many, or not enough for every kind to have one.
+    """
+    wanted = max(_NODES, len(kinds)) if nodes is None else nodes
+    if not 1 <= wanted <= _MOST_NODES:
+        raise InvalidInputError(
+            f"A lab cannot have {wanted} nodes", why=f"1 to {_MOST_NODES}", remedy="choose another --nodes"
+        )
+    if wanted < len(kinds):
+        raise InvalidInputError(
+            f"{wanted} nodes cannot be of {len(kinds)} kinds", remedy=f"--nodes {len(kinds)}, or name fewer kinds"
+        )
+    return wanted
+
+
+def build(releases: Sequence[str], kinds: Sequence[str], progress: Progress = silent) -> list[str]:
+    """Build the images of these kinds and the releases; return the images' tags and the directories of the binaries."""
     probed = capabilities.probe()
     capabilities.require_privileges(probed)
-    made = LabReleases.of(patched=not probed.lowers_oom_score)
-    tag = NodeImage.of(kind_named(kind), probed).ensure(find_engine(), progress)
-    return [tag, *(str(made.ensure(release, progress)) for release in releases)]
+    with Builds(find_engine(), probed, progress) as builds:
+        images = builds.images(chosen_kinds(None, kinds))
+        made = [builds.release(release) for release in releases]
+        return [*(image.result() for image in images.values()), *(str(directory.result()) for directory in made)]

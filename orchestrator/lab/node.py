@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import GvisorNodesError
-from orchestrator.lab.kinds import PAUSE_UNIT
+from orchestrator.lab.kinds import DEFAULT_KIND, PAUSE_UNIT
 from orchestrator.lab.program import call
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class LabNode:
     """A node of a lab.
 
     ``name`` is at once the container's name, the node's host name and its name in the inventory; ``port`` is where
-    its sshd listens on 127.0.0.1.
+    its sshd listens on 127.0.0.1; ``kind`` is a name of :data:`orchestrator.lab.kinds.KINDS`.
     """
 
     name: str
@@ -49,6 +49,7 @@ class LabNode:
     identity: Path = field(repr=False)
     """The lab's private ssh key."""
     known_hosts: Path = field(repr=False)
+    kind: str = DEFAULT_KIND
 
     def run(
         self, command: str, *, check: bool = True, stdin: str | None = None, timeout: float = 120

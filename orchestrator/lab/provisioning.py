@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import GvisorNodesError
 from orchestrator.lab.engine import KIND_LABEL, LABEL, NODE_LABEL, STATE_LABEL, Container, Engine
+from orchestrator.lab.kinds import DEFAULT_KIND
 from orchestrator.lab.node import LabNode
 from orchestrator.lab.paths import labs_directory, replace_file
 from orchestrator.lab.program import Progress, call, require
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
 _READY_SECONDS = 90.0
@@ -38,26 +41,57 @@ done
 """
 
 
-def start_nodes(engine: Engine, lab: str, nodes: int, *, image: str, kind: str, progress: Progress) -> list[Container]:
-    """Start what does not run, all at once, and return every container of the lab, by number."""
+def start_nodes(
+    engine: Engine, lab: str, missing: Mapping[int, str], images: Mapping[str, Future[str]], progress: Progress
+) -> list[Container]:
+    """Start what does not run, each as soon as its image is there, and return every container of the lab, by number.
+
+    Args:
+        engine: where they run.
+        lab: the lab's name.
+        missing: the kinds of the nodes that are to be made, by number.
+        images: the image of each of these kinds.
+        progress: told what starts.
+    """
     network = f"gvisor-nodes-{lab}"
     state = {STATE_LABEL: str(labs_directory())}
     engine.add_network(network, {LABEL: lab, **state})
-    there = {container.name: container for container in engine.containers(lab)}
-    wanted = {f"gvisor-nodes-{lab}-{number}": number for number in range(1, nodes + 1)}
+
+    def start(number: int, kind: str) -> None:
+        image = images[kind].result()
+        name = node_name(lab, number)
+        progress(f"start {name} ({kind})")
+        labels = {LABEL: lab, NODE_LABEL: str(number), KIND_LABEL: kind, **state}
+        engine.start_node(name, image, network=network, labels=labels)
+
+    def start_again(name: str) -> None:
+        progress(f"start {name} again")
+        engine.start_again(name)
+
+    stopped = [container.name for container in engine.containers(lab) if not container.running]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="node") as pool:
-        started = []
-        for name in sorted(there.keys() | wanted.keys()):
-            if name not in there:
-                progress(f"start {name}")
-                labels = {LABEL: lab, NODE_LABEL: str(wanted[name]), KIND_LABEL: kind, **state}
-                started.append(pool.submit(engine.start_node, name, image, network=network, labels=labels))
-            elif not there[name].running:
-                progress(f"start {name} again")
-                started.append(pool.submit(engine.start_again, name))
+        # Those that wait for an image are last, so that they are in nobody's way.
+        order = sorted(missing.items(), key=lambda item: (not images[item[1]].done(), item[0]))
+        started = [pool.submit(start_again, name) for name in stopped]
+        started += [pool.submit(start, number, kind) for number, kind in order]
         for future in started:
             future.result()
     return by_number(engine.containers(lab))
+
+
+def missing_nodes(there: Sequence[Container], lab: str, nodes: int, kinds: Sequence[str]) -> dict[int, str]:
+    """Return the kind of each node that is to be made: number n has the n-th of ``kinds``, counted round. Pure."""
+    names = {container.name for container in there}
+    return {
+        number: kinds[(number - 1) % len(kinds)]
+        for number in range(1, nodes + 1)
+        if node_name(lab, number) not in names
+    }
+
+
+def node_name(lab: str, number: int) -> str:
+    """Return the name of the container, which is the node's host name too."""
+    return f"gvisor-nodes-{lab}-{number}"
 
 
 def prepare_nodes(nodes: tuple[LabNode, ...], state: Path, progress: Progress) -> None:
@@ -103,7 +137,13 @@ def node_of(container: Container, engine: Engine, state: Path) -> LabNode:
             why="it stopped just after it was started" if not container.running else "the engine published none",
             remedy=f"{engine.name} logs {container.name}; then gvisor-nodes lab down and up again",
         )
-    return LabNode(container.name, container.ssh_port, engine, state / "id_ed25519", state / "known_hosts")
+    identity, known_hosts = state / "id_ed25519", state / "known_hosts"
+    return LabNode(container.name, container.ssh_port, engine, identity, known_hosts, kind_of(container))
+
+
+def kind_of(container: Container) -> str:
+    """Return the kind that the node was made as."""
+    return container.labels.get(KIND_LABEL, DEFAULT_KIND)
 
 
 def by_number(containers: list[Container]) -> list[Container]:
