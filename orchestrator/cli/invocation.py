@@ -112,6 +112,7 @@ def _show(layout: str, result: RunResult, rows: list[dict[str, Any]]) -> None:
     tables.show_diffs(out, result)
     if rows:
         tables.show(out, layout, rows)
+    tables.show_warnings(out, rows)
     tables.show_failures(out, result.hosts.values())
 
 

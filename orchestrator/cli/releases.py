@@ -57,7 +57,7 @@ def list_releases(output: OutputOption = Output.TABLE, releases_file: CatalogueO
         }
         for origin, entry in Catalogue.load(releases_file or ()).entries()
     ]
-    _print(output, rows, ("release", "architecture", "layout", "default", "cached", "date", "source"))
+    print_result(output, rows, ("release", "architecture", "layout", "default", "cached", "date", "source"))
 
 
 @app.command()
@@ -105,10 +105,10 @@ def fetch(
             "warnings": list(found.warnings),
             "files": rows,
         }
-        _print(output, summary, ())
+        print_result(output, summary, ())
         return
     short = [{"file": file.path, "size": file.size, "sha512": f"{file.sha512[:16]}…"} for file in found.files]
-    _print(output, short, ("file", "size", "sha512"))
+    print_result(output, short, ("file", "size", "sha512"))
     typer.echo(f"gVisor {found.release} for {found.architecture}: {place}\nfrom {found.source}")
 
 
@@ -147,7 +147,7 @@ def verify(
         }
         for check in inspection.checks
     ]
-    _print(output, rows, ("file", "check", "ok", "expected", "found"))
+    print_result(output, rows, ("file", "check", "ok", "expected", "found"))
     for warning in inspection.warnings:
         _tell(f"warning: {warning}")
     inspection.require(InvalidInputError)
@@ -172,7 +172,7 @@ def import_releases(
         }
         for entry in entries
     ]
-    _print(output, rows, ("release", "architecture", "layout", "date", "source"))
+    print_result(output, rows, ("release", "architecture", "layout", "date", "source"))
     _tell(f"imported into {user_file()}")
 
 
@@ -181,7 +181,8 @@ def _tell(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _print(output: Output, value: Any, columns: Sequence[str]) -> None:
+def print_result(output: Output, value: Any, columns: Sequence[str]) -> None:
+    """Print a document, or the named columns of its rows as a table."""
     if output is Output.JSON:
         typer.echo(json.dumps(value, indent=2))
         return

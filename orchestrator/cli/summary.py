@@ -24,6 +24,7 @@ def apply_row(host: HostResult) -> dict[str, Any]:
         "proof": report.get("proof"),
         "seconds": round(host.seconds, 1),
         "changes": report.get("changes") or [],
+        "warnings": list(host.warnings),
     }
 
 
@@ -37,6 +38,7 @@ def plan_row(host: HostResult) -> dict[str, Any]:
         "restart": plan.get("restart"),
         "changes": plan.get("changes") or [],
         "refusals": plan.get("refusals") or [],
+        "warnings": list(host.warnings),
     }
 
 

@@ -26,6 +26,7 @@ _COLOURS = {
     "invalid": "red",
     "unreachable": "bold red",
 }
+_HOSTS_NAMED = 10
 _PLAIN_WIDTH = 200  # in a file or a pipe nothing is wrapped for a terminal that is not there
 
 
@@ -47,6 +48,9 @@ def show(out: Console, command: str, rows: list[Row]) -> None:
         out.print(table)
     # the padding of the last column would only be noise in a file or a paste
     print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=out.file)
+    if command in _FOOTERS:
+        for text in _FOOTERS[command](rows):
+            out.print(text, soft_wrap=True)
 
 
 def _outcome(row: Row) -> Text:
@@ -96,12 +100,38 @@ def _status(row: Row) -> Iterable[list[Text]]:
     yield [_cell(row["host"]), *map(_cell, values), drift]
 
 
+def _drivers(row: Row) -> Iterable[list[Text]]:
+    host = [_cell(row["host"]), _cell(row["driver"] or ("none" if row["driver"] is not None else None))]
+    if not row["releases"]:
+        problems = Text("\n".join(row["problems"]), style="red") if row["problems"] else _cell(None)
+        yield [*host, *[_cell(None)] * 2, problems, *[_cell(None)] * 2]
+        return
+    for index, one in enumerate(row["releases"]):
+        style = "bold red" if one["fails"] and one["asked"] else "red" if one["fails"] else "green"
+        verdict = Text(one["verdict"] + (", drops the driver" if one["drops"] else ""), style=style)
+        part = host if index == 0 else [Text(), Text()]
+        yield [*part, _cell(one["release"]), _cell(one["in_use"]), verdict, _cell(one["basis"]), _cell(one["nearest"])]
+
+
+def _impact(rows: list[Row]) -> Iterable[Text]:
+    """Which hosts lose support by switching, release by release."""
+    hosts: dict[str, list[str]] = {}
+    for row in rows:
+        for release in row["loses_support_by"]:
+            hosts.setdefault(release, []).append(str(row["host"]))
+    for release, names in hosts.items():
+        count = f"{len(names)} host{'s' * (len(names) > 1)}"
+        yield Text(f"\nA switch to {release} takes the GPUs of {count}: {', '.join(names)}", style="red")
+
+
+_FOOTERS: dict[str, Callable[[list[Row]], Iterable[Text]]] = {"drivers": _impact}
 _PROVED = ("HOST", "CONTAINERD", "GVISOR", "RESTARTS", "PROOF", "SECONDS", "RESULT")
 _LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Row], Iterable[list[Text]]]]] = {
     "apply": (_PROVED, _apply),
     "verify": (_PROVED, _apply),
     "plan": (("HOST", "RESTART", "WHAT", "WHY"), _plan),
     "status": (("HOST", "CONTAINERD", "GVISOR", "FLAGS", "GENERATION", "PROVED", "DRIFT"), _status),
+    "drivers": (("HOST", "DRIVER", "RELEASE", "IN USE", "VERDICT", "BY", "NEAREST"), _drivers),
     "remove": (("HOST", "REMOVED", "RESTARTS", "SECONDS", "RESULT"), _remove),
 }
 
@@ -115,6 +145,19 @@ def show_diffs(out: Console, result: RunResult) -> None:
                 for line in step.diff.splitlines():
                     style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
                     out.print(Text(line, style=style), soft_wrap=True)
+
+
+def show_warnings(out: Console, rows: Iterable[Row]) -> None:
+    """Print what the rows warn of, each text once with its hosts."""
+    hosts: dict[str, list[str]] = {}
+    for row in rows:
+        for text in row.get("warnings") or []:
+            hosts.setdefault(text, []).append(str(row["host"]))
+    for text, names in hosts.items():
+        shown = ", ".join(names[:_HOSTS_NAMED]) + (
+            f" and {len(names) - _HOSTS_NAMED} more" * (len(names) > _HOSTS_NAMED)
+        )
+        out.print(Text.assemble("\n", (f"{shown} warning", "yellow"), f"\n  {text}"), soft_wrap=True)
 
 
 def show_failures(out: Console, hosts: Iterable[HostResult]) -> None:

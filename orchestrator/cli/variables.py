@@ -21,6 +21,7 @@ class Wanted:
     artifacts: Path | None = None
     releases_files: Sequence[Path] = ()
     directory: str | None = None
+    check_releases: Sequence[str] = ()
 
     def variables(self) -> dict[str, object]:
         """Return the extra variables, paths absolute.
@@ -28,7 +29,7 @@ class Wanted:
         Raises:
             InvalidInputError: a flag, release, file or directory that is none.
         """
-        found: dict[str, object] = {}
+        found: dict[str, object] = {"nvproxy_check_releases": list(self.check_releases)} if self.check_releases else {}
         if self.release is not None:
             found["runsc_release"] = self.release
         if self.flags:

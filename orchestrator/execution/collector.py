@@ -15,7 +15,7 @@ from orchestrator.execution import difference, unreachable
 from orchestrator.execution.results import BAD, HostEvent, HostResult, Outcome, RunResult, StepResult, StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _STATUSES: dict[str, StepStatus] = {
     "ok": "ok",
@@ -40,6 +40,7 @@ class _Host:
     changed: bool = False
     seconds: float = 0.0
     items: bool = False
+    warnings: list[str] = field(default_factory=list)
 
 
 class Collector:
@@ -88,6 +89,8 @@ class Collector:
             return
         host.steps.append(step)
         own = res.get("gvisor")
+        if isinstance(own, dict) and isinstance(own.get("warnings"), list):
+            host.warnings += map(str, own["warnings"])
         if isinstance(own, dict) and isinstance(own.get("data"), dict):
             host.data[step.step] = {**host.data.get(step.step, {}), **own["data"]}
         self._on_event(HostEvent(host.name, step.step, step.status, step.message, seconds))
@@ -125,7 +128,7 @@ class Collector:
             seconds=seconds,
             interrupted=stopped,
             timed_out=self.timed_out and stopped,
-            warnings=tuple(_warnings(self._output)),
+            warnings=tuple(_foreign_warnings(self._output, self._hosts.values())),
         )
 
     def _require_stats(self, inventory: str) -> None:
@@ -153,6 +156,12 @@ class Collector:
 
 def _warnings(output: list[str]) -> list[str]:
     return [line for text in output for line in text.splitlines() if line.startswith("[WARNING]: ")]
+
+
+def _foreign_warnings(output: list[str], hosts: Iterable[_Host]) -> list[str]:
+    """What Ansible warned of by itself; our own warnings belong to their hosts."""
+    own = {f"[WARNING]: {host.name}: {text}" for host in hosts for text in host.warnings}
+    return [line for line in _warnings(output) if line not in own]
 
 
 def _step(kind: str, task: str, host: str, res: dict[str, Any], seconds: float) -> StepResult | None:
@@ -190,7 +199,10 @@ def _host_result(host: _Host, stats: dict[str, Any], *, stopped: bool) -> HostRe
                 "run the same command again: it continues from the journal on the node",
             )
         )
-    return HostResult(host.name, _outcome(host, steps, stats, stopped=stopped), tuple(steps), host.data, host.seconds)
+    outcome = _outcome(host, steps, stats, stopped=stopped)
+    reported = (host.data.get("report") or {}).get("warnings")
+    warnings = dict.fromkeys(map(str, host.warnings if reported is None else reported))
+    return HostResult(host.name, outcome, tuple(steps), host.data, host.seconds, tuple(warnings))
 
 
 def _outcome(host: _Host, steps: list[StepResult], stats: dict[str, Any], *, stopped: bool) -> Outcome:

@@ -34,7 +34,8 @@ class HostResult:
     """What one host did.
 
     ``refused`` and ``invalid`` promise that nothing was changed on the host. ``data`` maps a step's name to what that
-    step reported, for example ``data["probe"]["plan"]`` and ``data["report"]["restarts"]``.
+    step reported, for example ``data["probe"]["plan"]`` and ``data["report"]["restarts"]``. ``warnings`` are what the
+    steps said that stops nothing, as the report has them where there is one.
     """
 
     host: str
@@ -42,6 +43,7 @@ class HostResult:
     steps: tuple[StepResult, ...] = ()
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:

@@ -3,20 +3,34 @@
 runsc asks the device for the driver's version and looks for exactly that version in its own table; a driver that is
 not in it fails every GPU container. The driver's texts under ``/proc`` and ``/sys`` agree with the device unless an
 update awaits a reboot. The list is the binary's own (`runsc nvproxy list-supported-drivers`, which needs no GPU); it
-pads parts with zeros, so versions are compared as numbers. Pure; who reads the files is the probe.
+pads parts with zeros, so versions are compared as numbers. Where the list is not at hand, ``driver_history.py`` has
+data. Pure; who reads the files is the probe, and what a verdict means for a change is said by ``planning/gpu.py``.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from orchestrator.gvisor.releases import release_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 type Version = tuple[int, ...]
-type Kind = Literal["supported", "known-unsupported", "unknown", "no-gpu", "reboot-pending"]
+type Kind = Literal["supported", "allowed", "known-unsupported", "unknown", "no-gpu", "reboot-pending"]
+
+FAILS: Final = frozenset({"known-unsupported", "unknown", "reboot-pending"})
+"""Verdicts with which GPU containers fail."""
+
+ALLOW_FLAG: Final = "nvproxy-allow-unsupported-driver"
+ALLOW_FLAG_SINCE: Final = "20260615.0"
+DRIVER_FLAG: Final = "nvproxy-driver-version"
 
 # Drivers that runsc knows the interface of but does not support; with 20260615.0 or later they can be allowed by
-# nvproxy-allow-unsupported-driver. Source: pkg/sentry/devices/nvproxy/version.go of gVisor 20260817.0.
+# nvproxy-allow-unsupported-driver. Source: pkg/sentry/devices/nvproxy/version.go of gVisor 20260817.0, the same in
+# 20260905.0 (a test compares it with driver_history.json).
 KNOWN_UNSUPPORTED: Final = frozenset(
     {
         (535, 104, 5),
@@ -51,8 +65,8 @@ class Verdict:
 
     Args:
         kind: ``supported``; ``known-unsupported`` (runsc knows the driver and refuses it unless told otherwise);
-            ``unknown`` (every GPU container fails); ``no-gpu`` (no driver loaded); ``reboot-pending`` (the texts
-            disagree).
+            ``allowed`` (it is told otherwise); ``unknown`` (every GPU container fails); ``no-gpu`` (no driver loaded);
+            ``reboot-pending`` (the texts disagree).
         driver: the version in use, as the driver writes it, or "".
         nearest: the supported version next to it, as the binary lists it, or "".
         message: one sentence for people.
@@ -97,7 +111,26 @@ def parse_supported(listing: str) -> dict[Version, str]:
     return found
 
 
-def judge(*, proc: str | None, module: str | None, supported: str, release: str) -> Verdict:
+def driver_in_use(proc: str | None, module: str | None) -> str:
+    """The driver's version from either text, the loaded one first; "" if neither says one."""
+    return loaded_version(proc) or module_version(module)
+
+
+def lists(listing: str, driver: str) -> bool:
+    """Whether a binary's list has a driver."""
+    version = parse_version(driver)
+    return version is not None and padded(version) in {padded(known) for known in parse_supported(listing)}
+
+
+def judge(
+    *,
+    proc: str | None,
+    module: str | None,
+    supported: str,
+    release: str,
+    flags: Sequence[str] = (),
+    releases: Sequence[str] = (),
+) -> Verdict:
     """The verdict on a host.
 
     Args:
@@ -105,7 +138,16 @@ def judge(*, proc: str | None, module: str | None, supported: str, release: str)
         module: text of ``/sys/module/nvidia/version``, None if there is none.
         supported: output of the wanted release's `runsc nvproxy list-supported-drivers`.
         release: the wanted release, for messages.
+        flags: the wanted flags as runsc gets them; two of them change which driver it looks for, or minds.
+        releases: releases that are known to list this driver, the best first, for the remedy.
     """
+    return unusable(proc, module) or _compare(
+        driver_in_use(proc, module), parse_supported(supported), release, flags, releases
+    )
+
+
+def unusable(proc: str | None, module: str | None) -> Verdict | None:
+    """The verdict that needs no list: there is no driver, it says no version, or a reboot is pending. Else None."""
     loaded, on_disk = loaded_version(proc), module_version(module)
     driver = loaded or on_disk
     if not driver:
@@ -124,7 +166,8 @@ def judge(*, proc: str | None, module: str | None, supported: str, release: str)
             "no NVIDIA driver is loaded; nvproxy is set and has no effect until there is one",
             "",
         )
-    if loaded and on_disk and parse_version(loaded) != parse_version(on_disk):
+    versions = {padded(version) for text in (loaded, on_disk) if (version := parse_version(text))}
+    if len(versions) > 1:
         return Verdict(
             "reboot-pending",
             loaded,
@@ -132,10 +175,12 @@ def judge(*, proc: str | None, module: str | None, supported: str, release: str)
             f"the NVIDIA driver in use is {loaded}, but the module's own version is {on_disk}: an update is half done",
             "reboot the node (or reload the NVIDIA modules), then run the same command again",
         )
-    return _compare(driver, parse_supported(supported), release)
+    return None
 
 
-def _compare(driver: str, supported: dict[Version, str], release: str) -> Verdict:
+def _compare(
+    driver: str, supported: dict[Version, str], release: str, flags: Sequence[str], releases: Sequence[str]
+) -> Verdict:
     version = parse_version(driver)
     if version is None or not supported:
         return Verdict(
@@ -145,16 +190,28 @@ def _compare(driver: str, supported: dict[Version, str], release: str) -> Verdic
             f"runsc {release} names no supported NVIDIA drivers, so driver {driver} cannot be judged",
             "use gVisor 20231106.0 or later, the first that lists its drivers",
         )
-    if _padded(version) in {_padded(known) for known in supported}:
+    forced = flag_value(flags, DRIVER_FLAG)
+    if forced and (forced == "latest" or lists("\n".join(supported.values()), forced)):
+        text = f"runsc {release} takes NVIDIA driver {driver} for {forced} ({DRIVER_FLAG})"
+        return Verdict("allowed", driver, "", text, "")
+    if padded(version) in {padded(known) for known in supported}:
         return Verdict("supported", driver, driver, f"NVIDIA driver {driver} is supported by runsc {release}", "")
     nearest = supported[min(supported, key=lambda known: _distance(version, known))]
-    if _padded(version) in KNOWN_UNSUPPORTED:
+    choice = f"choose a gVisor release that supports {driver}"
+    if releases:
+        choice += f" ({', '.join(releases[:3])})"
+    if padded(version) in KNOWN_UNSUPPORTED:
+        allowable = release_key(release) >= release_key(ALLOW_FLAG_SINCE)
+        if allowable and flag_value(flags, ALLOW_FLAG) == "true":
+            text = f"NVIDIA driver {driver} is not supported by runsc {release}, and allowed by {ALLOW_FLAG}"
+            return Verdict("allowed", driver, nearest, text, "")
         return Verdict(
             "known-unsupported",
             driver,
             nearest,
             f"NVIDIA driver {driver} is known to gVisor but not supported by runsc {release}; the nearest is {nearest}",
-            f"install driver {nearest} on the node, or choose a gVisor release that supports {driver}",
+            f"install driver {nearest} on the node, or {choice}"
+            + (f", or allow it with the flag {ALLOW_FLAG}" if allowable else ""),
         )
     return Verdict(
         "unknown",
@@ -162,16 +219,21 @@ def _compare(driver: str, supported: dict[Version, str], release: str) -> Verdic
         nearest,
         f"NVIDIA driver {driver} is unknown to runsc {release}, so every GPU container would fail; "
         f"the nearest supported one is {nearest}",
-        f"install driver {nearest} on the node, or choose a gVisor release that supports {driver}",
+        f"install driver {nearest} on the node, or {choice}",
     )
 
 
-def _padded(version: Version) -> Version:
+def flag_value(flags: Sequence[str], name: str) -> str:
+    """The value of a flag among rendered lines, "" if it is not there."""
+    return next((flag.partition("=")[2] for flag in flags if flag.startswith(f"--{name}=")), "")
+
+
+def padded(version: Version) -> Version:
     """Three parts, as runsc reads a version of two."""
     return (*version, 0, 0)[:3]
 
 
 def _distance(version: Version, known: Version) -> tuple[int, ...]:
     """Same branch first (drivers of one branch differ least), then the nearest; of equally near ones the newer."""
-    ours, theirs = _padded(version), _padded(known)
+    ours, theirs = padded(version), padded(known)
     return (*(abs(a - b) for a, b in zip(ours, theirs, strict=True)), *(-part for part in theirs))

@@ -90,6 +90,11 @@ def release_key(release: str) -> tuple[int, int]:
     return int(match["day"]), int(match["number"])
 
 
+def is_release(text: str) -> bool:
+    """Whether a text has the shape of a release name."""
+    return _RELEASE.fullmatch(text) is not None
+
+
 def check_architecture(architecture: str) -> None:
     """Refuse an architecture gVisor does not publish.
 

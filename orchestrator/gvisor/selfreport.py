@@ -19,6 +19,7 @@ _TIMEOUT: Final = 30.0  # seconds; both answer within 0.1 s, this is for a machi
 _MAX_TEXT: Final = 300
 _RUNSC = re.compile(r"^runsc version (\S+)", re.MULTILINE)
 _SHIM = re.compile(r"^\s*Version:\s*(\S+)", re.MULTILINE)
+_DRIVERS = re.compile(r"^[0-9]{3,4}\.[0-9]+(?:\.[0-9]+)?$", re.MULTILINE)
 _LABEL = re.compile(rb"release-20[0-9]{6}\.[0-9]{1,3}(?![0-9])")
 _LIBRARY = re.compile(rb"github\.com/containerd/containerd(?:/v2)?[\t@]v([0-9]+\.[0-9]+\.[0-9]+)")
 
@@ -43,6 +44,15 @@ def shim_version(shim: Path) -> str:
         NoAnswerError: see :func:`runsc_version`.
     """
     return _ask(shim, "-v", _SHIM)
+
+
+def supported_drivers(runsc: Path) -> str:
+    """What ``runsc nvproxy list-supported-drivers`` prints: an NVIDIA driver a line. Needs no GPU.
+
+    Raises:
+        NoAnswerError: see :func:`runsc_version`; also of a release older than the command (20231106.0).
+    """
+    return _answer(runsc, ["nvproxy", "list-supported-drivers"], _DRIVERS).string
 
 
 def labels(binary: Path, limit: int = 5) -> tuple[str, ...]:
@@ -73,9 +83,14 @@ def _search(path: Path, pattern: re.Pattern[bytes]) -> list[bytes]:
 
 
 def _ask(program: Path, argument: str, pattern: re.Pattern[str]) -> str:
+    return _answer(program, [argument], pattern)[1]
+
+
+def _answer(program: Path, arguments: list[str], pattern: re.Pattern[str]) -> re.Match[str]:
+    command = f"`{' '.join([program.name, *arguments])}`"
     try:
         done = subprocess.run(
-            [str(program.absolute()), argument],
+            [str(program.absolute()), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -84,7 +99,7 @@ def _ask(program: Path, argument: str, pattern: re.Pattern[str]) -> str:
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         )
     except subprocess.TimeoutExpired as error:
-        raise NoAnswerError(f"`{program.name} {argument}` did not answer within {_TIMEOUT:.0f} s") from error
+        raise NoAnswerError(f"{command} did not answer within {_TIMEOUT:.0f} s") from error
     except PermissionError as error:
         raise NoAnswerError(f"`{program.name}` cannot be executed; is {program.parent} mounted noexec?") from error
     except OSError as error:
@@ -92,7 +107,5 @@ def _ask(program: Path, argument: str, pattern: re.Pattern[str]) -> str:
     text = done.stdout.decode(errors="replace")
     match = pattern.search(text)
     if match is None:
-        raise NoAnswerError(
-            f"`{program.name} {argument}` exited {done.returncode} and printed {text.strip()[:_MAX_TEXT]!r}"
-        )
-    return match[1]
+        raise NoAnswerError(f"{command} exited {done.returncode} and printed {text.strip()[:_MAX_TEXT]!r}")
+    return match

@@ -39,6 +39,7 @@ DEFAULTS: Mapping[str, Any] = {
     "containerd_restart_timeout": 60,
     "debug_logs_directory": "/var/log/runsc",
     "debug_logs_mode": "0755",
+    "nvproxy_check_releases": [],
     "proof_timeout": 60,
 }
 """Every variable a playbook knows, with its default; the roles' ``defaults/main.yml`` say the same (tested)."""
@@ -135,6 +136,7 @@ class RunSettings:
     releases_files: tuple[str, ...]
     bucket: str
     offline: bool
+    check_releases: tuple[str, ...] = ()
 
 
 def refuse_templates(name: str, value: object) -> None:
@@ -187,6 +189,19 @@ def _number(values: Mapping[str, Any], name: str, lowest: int, highest: int) -> 
             remedy=f"correct {name}; nothing was changed",
         )
     return value
+
+
+def _releases(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A list of release names; YAML reads an unquoted one as a number."""
+    found = values[name]
+    texts = [f"{one:.1f}" if isinstance(one, float) else one for one in found] if isinstance(found, list) else None
+    if texts is None or not all(isinstance(one, str) and _RELEASE.fullmatch(one) for one in texts):
+        raise InvalidInputError(
+            f"{name} is not a list of releases such as 20260817.0",
+            why=f"found {found!r}",
+            remedy=f"correct {name}; nothing was changed",
+        )
+    return tuple(texts)
 
 
 def _bucket(values: Mapping[str, Any]) -> str:
@@ -261,5 +276,6 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
         releases_files=tuple(files),
         bucket=_bucket(values),
         offline=values["runsc_offline"] in (True, "true", "yes"),
+        check_releases=_releases(values, "nvproxy_check_releases"),
     )
     return desired, settings

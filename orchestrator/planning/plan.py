@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import GvisorNodesError
+from orchestrator.gvisor import compatibility
+from orchestrator.planning import gpu
 from orchestrator.planning.containerd_config import Edit, Handler, add_handler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.gvisor.finding import Finding
     from orchestrator.planning.desired import DesiredState
     from orchestrator.planning.state import NodeState
 
@@ -56,6 +59,7 @@ class Plan:
     refusals: tuple[Refusal, ...]
     generation: int
     edits: tuple[Edit, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
     @property
     def needed(self) -> bool:
@@ -79,6 +83,7 @@ class Plan:
             "generation": self.generation,
             "changes": [{"step": c.step, "what": c.what, "why": c.why} for c in self.changes],
             "refusals": [{"what": r.what, "why": r.why, "remedy": r.remedy} for r in self.refusals],
+            "warnings": list(self.warnings),
         }
 
 
@@ -87,9 +92,17 @@ def handler(desired: DesiredState) -> Handler:
     return Handler(name=desired.handler, runtime_type=desired.shim, config_path=desired.config_path)
 
 
-def plan(desired: DesiredState, state: NodeState) -> Plan:
-    """Compare a node with what it shall be."""
+def plan(desired: DesiredState, state: NodeState, known: Sequence[str] = ()) -> Plan:
+    """Compare a node with what it shall be.
+
+    Args:
+        desired: how it shall be.
+        state: how it is.
+        known: the releases that can be named as a way out.
+    """
+    found = findings(desired, state, known)
     refusals = preflight(desired, state)
+    refusals += [Refusal(one.what, one.why, one.remedy) for one in found if one.effect == "refuse"]
     changes = [*_release(desired, state), *_generation(desired, state), *_files(desired, state), *_logs(desired, state)]
     edits: tuple[Edit, ...] = ()
     if not refusals:
@@ -105,7 +118,14 @@ def plan(desired: DesiredState, state: NodeState) -> Plan:
         changes.extend(_proof(desired, state, changed=bool(changes)))
     elif state.sealed.get("fingerprint") != desired.fingerprint:
         changes.append(Change("seal", "record of the installation", "nothing was recorded for this state"))
-    return Plan(tuple(changes), tuple(refusals), generation_number(desired, state), edits)
+    warnings = tuple(str(one) for one in found if one.effect == "warn")
+    return Plan(tuple(changes), tuple(refusals), generation_number(desired, state), edits, warnings)
+
+
+def findings(desired: DesiredState, state: NodeState, known: Sequence[str] = ()) -> list[Finding]:
+    """What is known against this release on this node, before its binaries are at hand."""
+    pair = compatibility.judge(state.containerd.version, desired.release, known=known)
+    return [*pair, *gpu.findings(desired, state, known=known)]
 
 
 def _edits(desired: DesiredState, state: NodeState) -> Sequence[Edit]:

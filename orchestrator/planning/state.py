@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _View(BaseModel):
@@ -123,12 +123,18 @@ class Users(_View):
 
 
 class Nvidia(_View):
-    """What the NVIDIA driver says of itself."""
+    """What the NVIDIA driver says of itself.
+
+    ``devices`` are the GPUs' PCI addresses, ``files`` what is in /dev (None where the probe did not look), and
+    ``supported`` maps a release on the node to what its own binary lists.
+    """
 
     proc: str | None
     module: str | None
     params_readable: bool
     devices: list[str]
+    files: list[str] | None = None
+    supported: dict[str, str] = Field(default_factory=dict)
 
 
 class NodeState(_View):

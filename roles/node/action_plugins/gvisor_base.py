@@ -14,10 +14,12 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 
 from orchestrator.errors import GvisorNodesError, InvalidInputError, RefusedError
+from orchestrator.gvisor.catalogue import Catalogue
 from orchestrator.gvisor.releases import DEFAULT_RELEASE
 from orchestrator.planning.desired import read_variables
 from orchestrator.planning.plan import plan
@@ -33,6 +35,7 @@ class NodeAction(ActionBase):
     """One step on one host; subclasses set ``step`` and do their work in ``act``."""
 
     step = "node"
+    warned = ()
 
     def run(self, tmp=None, task_vars=None):  # noqa: ARG002 - Ansible's signature
         super().run(task_vars=task_vars)
@@ -59,7 +62,33 @@ class NodeAction(ActionBase):
         return NodeState.model_validate(self.memory["state"])
 
     def plan(self):
-        return plan(self.desired, self.state)
+        return plan(self.desired, self.state, self.known_releases())
+
+    def known_releases(self):
+        """The releases that can be named as a way out: those the catalogues in use have for this node's machine."""
+        try:
+            catalogue = Catalogue.load([Path(name) for name in self.settings.releases_files])
+        except GvisorNodesError:  # the step that needs the file says what is wrong with it
+            return ()
+        architecture = self.state.host.architecture
+        return tuple(entry.release for _, entry in catalogue.entries() if entry.architecture == architecture)
+
+    def sources(self):
+        """Where the files of a release may come from."""
+        from orchestrator.gvisor.artifacts import DEFAULT_BUCKET, ArtifactSources  # noqa: PLC0415 - few steps need it
+
+        settings = self.settings
+        return ArtifactSources(
+            directory=Path(settings.artifacts_directory) if settings.artifacts_directory else None,
+            releases_files=tuple(Path(name) for name in settings.releases_files),
+            bucket=settings.bucket or DEFAULT_BUCKET,
+            offline=settings.offline,
+        )
+
+    def warn(self, *texts):
+        """Say what does not stop the run: in this task's result, and in the report at the end."""
+        self.warned = (*self.warned, *texts)
+        self.memory["warnings"] = list(dict.fromkeys([*self.memory.get("warnings", []), *texts]))
 
     @property
     def place(self):
@@ -215,6 +244,11 @@ class NodeAction(ActionBase):
         }
         if diff and self._task.diff:
             result["diff"] = diff
+        if self.warned:  # Ansible prints a text once for all hosts, so each names its own
+            host = self.task_vars.get("inventory_hostname", "")
+            said = list(dict.fromkeys(self.warned))
+            result["gvisor"]["warnings"] = said
+            result["warnings"] = [f"{host}: {text}" for text in said]
         return result
 
     def failure(self, error):

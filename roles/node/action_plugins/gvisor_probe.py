@@ -59,6 +59,9 @@ class ActionModule(NodeAction):
             first, *others = plan.refusals
             more = "".join(f"; also: {r.what} ({r.why}): {r.remedy}" for r in others)
             raise RefusedError(first.what, why=first.why, remedy=first.remedy + more, step="preflight")
+        if not self._task.args.get("removal"):
+            self.memory["warnings"] = []
+            self.warn(*plan.warnings)
         data = {"plan": self.memory["plan"], "state": self.summary()}
         if self._task.args.get("removal"):
             message = "gVisor is installed" if self.state.journal else "nothing of gvisor-nodes is here"

@@ -10,9 +10,11 @@ from pathlib import Path
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import action_loader
 
-from orchestrator.errors import GvisorNodesError
+from orchestrator.errors import GvisorNodesError, RefusedError
+from orchestrator.gvisor import compatibility, driver_lists
 from orchestrator.gvisor.artifacts import DEFAULT_BUCKET, ArtifactSources, resolve
 from orchestrator.gvisor.bundle import pack
+from orchestrator.planning import gpu
 
 NodeAction = action_loader.get("gvisor_base", class_only=True).__mro__[1]
 
@@ -42,6 +44,7 @@ class ActionModule(NodeAction):
                 offline=settings.offline,
             ),
         )
+        self.check_artifacts(artifacts)
         arguments = {
             **self.place,
             "token": self.memory["token"],
@@ -51,7 +54,7 @@ class ActionModule(NodeAction):
             "files": {file.path: file.sha512 for file in artifacts.files},
             # Checking a flag that names a log would already write that log.
             "flags": [flag for flag in self.desired.flags if not flag.startswith("--debug-log=")],
-            "drivers": self.desired.nvproxy,
+            "drivers": self.desired.nvproxy or gpu.has_driver(self.state),
         }
         found = self.module("gvisor_release", **arguments)
         if found.get("upload"):
@@ -64,7 +67,28 @@ class ActionModule(NodeAction):
             self.memory["round_trips"] += 1
             found = self.module("gvisor_release", **arguments)
         self.memory["drivers"] = found.get("drivers")
-        self.memory["warnings"] = list(artifacts.warnings)
+        self.warn(*artifacts.warnings)
         verb = "placed" if found["changed"] else "is there"
         message = f"release {self.desired.release} {verb} ({artifacts.source})"
         return self.answer(message, changed=found["changed"], data={"warnings": list(artifacts.warnings)})
+
+    def check_artifacts(self, artifacts):
+        """What the binaries themselves say against this node, before any of them is sent there."""
+        known, version = self.known_releases(), self.state.containerd.version
+        predicted = list(compatibility.judge(version, self.desired.release, known=known))
+        found = compatibility.judge(version, self.desired.release, shim=artifacts.shim_containerd, known=known)
+        self.say(found, self.step)
+        listing = driver_lists.of_artifacts(artifacts)
+        if listing is not None:
+            predicted += gpu.findings(self.desired, self.state, known=known)
+            listed = gpu.findings(self.desired, self.state, target=listing, known=known)
+            self.say(listed, "nvproxy")
+            found = (*found, *listed)
+        outdated = {str(one) for one in predicted} - {str(one) for one in found}
+        self.memory["warnings"] = [text for text in self.memory.get("warnings", []) if text not in outdated]
+
+    def say(self, findings, step):
+        for one in findings:
+            if one.effect == "refuse":
+                raise RefusedError(one.what, why=one.why, remedy=one.remedy, step=step)
+            self.warn(str(one))

@@ -23,6 +23,7 @@ class ActionModule(ProbeAction):
         self.probe()
         plan = self.plan()
         self.memory["plan"] = plan.as_data()
+        self.warn(*plan.warnings)
         if self.state.journal is None:
             raise GvisorNodesError(
                 "gVisor is not installed here", why="the node has no journal", remedy="gvisor-nodes apply"
@@ -49,5 +50,6 @@ class ActionModule(ProbeAction):
             "proof": proof.get("outcome", ""),
             "round_trips": self.memory.get("round_trips", 0),
             "changes": [],
+            "warnings": self.memory.get("warnings", []),
         }
         return self.answer(f"gVisor {self.desired.release} is proved", data=data)

@@ -32,7 +32,7 @@ import tarfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gvisor_host import listdir, run
+from ansible.module_utils.gvisor_host import listdir, run, supported_drivers
 from ansible.module_utils.gvisor_journal import (
     Journal,
     Lease,
@@ -122,13 +122,10 @@ def place(root, options):
 
 
 def drivers(release, options):
-    """The NVIDIA drivers this very binary supports, one a line; needs no GPU."""
+    """The NVIDIA drivers this very binary supports, one a line; needs no GPU. Empty of a release that has no list."""
     if not options["drivers"]:
         return None
-    rc, out, err = run([os.path.join(release, "runsc"), "nvproxy", "list-supported-drivers"], timeout=30)
-    if rc != 0:
-        raise NodeError("runsc cannot list the drivers it supports", why=(err or out).strip()[:500])
-    return out
+    return supported_drivers(os.path.join(release, "runsc")) or ""
 
 
 def unpack(archive, target, files):

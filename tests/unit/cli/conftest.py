@@ -18,7 +18,8 @@ import json, sys
 given = json.load(open(sys.argv[1]))
 status = given["status"]
 failed = status in ("failed", "refused", "invalid")
-print(json.dumps({"changed": status == "changed", "failed": failed, "gvisor": given}))
+warnings = given["data"].pop("said", []) if "data" in given else []
+print(json.dumps({"changed": status == "changed", "failed": failed, "gvisor": {**given, "warnings": warnings}}))
 """
 CHANGES = "[{step: containerd, what: handler runsc in config.toml, why: containerd does not know the handler}]"
 STATE = (
@@ -39,6 +40,26 @@ GATE = """
     - name: Gate
       when: inventory_hostname == 'gated'
       answer: {step: preflight, status: refused, message: pods use it, cause: pod default/a, remedy: drain the node}
+"""
+SAYS = """
+    - name: Say
+      answer: {step: probe, status: ok, message: planned, data: {said: ["pods may hang: choose another release"]}}
+"""
+DRIVERS = """
+    - name: Judge
+      when: inventory_hostname != 'plain'
+      answer:
+        {step: drivers, status: failed, message: unsupported, cause: its list, remedy: install another driver,
+         data: {driver: 570.86.15, gpus: 1, problems: [], warnings: [], rows: [
+          {release: '20260224.0', verdict: supported, basis: node, nearest: 570.86.15, in_use: true, asked: false,
+           drops: false, fails: false},
+          {release: '20260905.0', verdict: known-unsupported, basis: data, nearest: 570.124.06, in_use: false,
+           asked: true, drops: true, fails: true}]}}
+
+    - name: Judge
+      when: inventory_hostname == 'plain'
+      answer:
+        {step: drivers, status: ok, message: none, data: {driver: '', gpus: 0, problems: [], warnings: [], rows: []}}
 """
 REPORT = """
     - name: Report
@@ -74,6 +95,8 @@ def installation(tmp_path_factory):
         "install": play(PROBE, GATE, REPORT),
         "verify": play(PROBE, REPORT),
         "uninstall": play(GATE, REPORT),
+        "drivers": play(DRIVERS),
+        "warns": play(PROBE, SAYS),
     }
     for name, text in playbooks.items():
         (content / "playbooks" / f"{name}.yml").write_text(text)

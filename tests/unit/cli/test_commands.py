@@ -99,6 +99,17 @@ def test_plan_prints_what_and_why(invoke, inventory):
     ]
 
 
+def test_a_warning_is_printed_once_below_the_table_with_its_hosts_and_is_in_the_document(invoke, inventory):
+    hosts = inventory("n1", "n2")
+    code, out, err = invoke("plan", "warns", hosts, summary.plan_row)
+    _code, document, _err = invoke("plan", "warns", hosts, summary.plan_row, output=Output.json)
+
+    assert code == 0
+    assert out.endswith("\n\nn1, n2 warning\n  pods may hang: choose another release\n")
+    assert "WARNING" not in err
+    assert [["pods may hang: choose another release"]] * 2 == [h["warnings"] for h in json.loads(document)["hosts"]]
+
+
 def test_status_prints_what_is_there_and_the_drift(invoke, inventory):
     code, out, _err = invoke("status", "probe", inventory("n1"), summary.status_row)
 

@@ -136,3 +136,33 @@ def test_warnings_of_ansible_are_kept():
     events = [*verbose("[WARNING]: Could not match supplied host pattern, ignoring: x"), *RECORDED]
 
     assert collect(events).warnings == ("[WARNING]: Could not match supplied host pattern, ignoring: x",)
+
+
+def answer(host, step, warnings=(), data=None):
+    own = {"step": step, "status": "ok", "message": "", "data": data or {}, "warnings": list(warnings)}
+    return {"event": "runner_on_ok", "event_data": {"host": host, "task": step, "res": {"gvisor": own}}}
+
+
+def test_what_our_own_steps_warn_of_belongs_to_the_host_and_is_not_told_twice():
+    events = [
+        answer("n1", "probe", warnings=["too old", "odd"]),
+        answer("n2", "probe"),
+        *verbose("[WARNING]: n1: too old", "[WARNING]: n2: too old", "[WARNING]: another"),
+        stats(processed={"n1": 1, "n2": 1}),
+    ]
+    result = collect(events)
+
+    assert ("too old", "odd") == result.hosts["n1"].warnings
+    assert () == result.hosts["n2"].warnings
+    assert ("[WARNING]: n2: too old", "[WARNING]: another") == result.warnings
+
+
+def test_the_report_has_the_last_word_on_warnings():
+    events = [
+        answer("n1", "probe", warnings=["predicted"]),
+        answer("n1", "release", warnings=["found"]),
+        answer("n1", "report", data={"warnings": ["found"]}),
+        stats(processed={"n1": 1}),
+    ]
+
+    assert ("found",) == collect(events).hosts["n1"].warnings

@@ -82,6 +82,31 @@ def opened(version, architecture="x86_64"):
         ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03-rc1  x\n", ""),
         ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535  x\n", ""),
         ("module 535.129.03\n", ""),
+        (closed("304.137", "Thu Sep 14 13:44:37 PDT 2017"), "304.137"),
+        (closed("340.108"), "340.108"),
+        (closed("418.226.00"), "418.226.00"),
+        (closed("450.80.02", architecture="ppc64le"), "450.80.02"),
+        (closed("525.60.13"), "525.60.13"),
+        (closed("535.161.05", "Fri Feb 23 12:58:42 UTC 2024"), "535.161.05"),
+        (opened("515.43.04"), "515.43.04"),
+        (opened("545.23.06"), "545.23.06"),
+        (opened("555.42.02"), "555.42.02"),
+        (opened("565.57.01").replace("dvs-builder@U16-I3-B03-4-3", "archlinux-builder@"), "565.57.01"),
+        (opened("570.124.06").replace("Release Build", "Debug Build"), "570.124.06"),
+        (opened("580.126.20"), "580.126.20"),
+        (opened("590.48.01"), "590.48.01"),
+        (opened("615.62.00", "aarch64"), "615.62.00"),
+        (opened("9999.99.99"), "9999.99.99"),
+        (closed("535.129.03.1"), ""),
+        (closed("550.54.14-0ubuntu1"), ""),
+        (closed("555.42.02beta"), ""),
+        (closed("0535.129.03"), ""),
+        (closed("53.5"), ""),
+        (closed("10100.20.30"), ""),
+        (closed("535.129.03\x00"), ""),
+        (closed("535,129,03"), ""),
+        (closed("535.129.03").lower(), ""),
+        ("\x00\xff\n", ""),
     ],
 )
 def test_the_version_of_a_loaded_driver_is_read_from_every_form_of_the_text(text, expected):
@@ -130,6 +155,7 @@ def test_lines_of_the_list_that_are_no_version_are_left_out():
         (opened("570.172.08"), "570.172.08\n", "supported", "570.172.08", "570.172.08"),
         (opened("620.6.0"), "620.06.00\n", "supported", "620.6.0", "620.6.0"),
         (opened("620.06"), "620.06\n", "supported", "620.06", "620.06"),
+        (opened("620.06"), "620.06.00\n", "supported", "620.06", "620.06"),
         (closed("580.159.04"), None, "supported", "580.159.04", "580.159.04"),
         (None, "590.48.01\n", "supported", "590.48.01", "590.48.01"),
         ("unreadable\n", "590.48.01\n", "supported", "590.48.01", "590.48.01"),
@@ -164,6 +190,49 @@ def test_a_refused_driver_is_told_the_nearest_one_and_the_release():
 
     assert "20260817.0" in verdict.message
     assert "install driver 570.172.08" in verdict.remedy
+
+
+@pytest.mark.feature("E6")
+def test_the_remedy_names_releases_that_list_the_driver_the_best_first():
+    releases = ("20250811.0", "20250804.0", "20250728.0", "20250721.0")
+
+    verdict = judge(
+        proc=opened("550.127.05"), module=None, supported=LIST_20260817, release="20260817.0", releases=releases
+    )
+
+    assert "supports 550.127.05 (20250811.0, 20250804.0, 20250728.0)" in verdict.remedy
+
+
+@pytest.mark.parametrize(
+    ("release", "flags", "kind"),
+    [
+        ("20260817.0", (), "known-unsupported"),
+        ("20260817.0", ("--nvproxy-allow-unsupported-driver=true",), "allowed"),
+        ("20260817.0", ("--nvproxy-allow-unsupported-driver=false",), "known-unsupported"),
+        ("20260608.0", ("--nvproxy-allow-unsupported-driver=true",), "known-unsupported"),
+        ("20260608.0", ("--nvproxy-driver-version=latest",), "allowed"),
+        ("20260817.0", ("--nvproxy-driver-version=570.172.08",), "allowed"),
+        ("20260817.0", ("--nvproxy-driver-version=570.172.8",), "allowed"),
+        ("20260817.0", ("--nvproxy-driver-version=999.1.1",), "known-unsupported"),
+    ],
+)
+def test_a_known_driver_can_be_allowed_by_the_flags_of_runsc(release, flags, kind):
+    verdict = judge(proc=opened("565.57.01"), module=None, supported=LIST_20260817, release=release, flags=flags)
+
+    assert kind == verdict.kind
+    allow = "allow it with the flag nvproxy-allow-unsupported-driver"
+    assert (kind != "allowed" and release >= "20260615.0") == (allow in verdict.remedy)
+
+
+def test_an_unknown_driver_is_not_allowed_by_the_flag_that_allows_known_ones():
+    flags = ("--nvproxy-allow-unsupported-driver=true",)
+
+    assert (
+        "unknown"
+        == judge(
+            proc=opened("570.172.09"), module=None, supported=LIST_20260817, release="20260817.0", flags=flags
+        ).kind
+    )
 
 
 @pytest.mark.parametrize("listing", ["", "unknown command nvproxy\n"])

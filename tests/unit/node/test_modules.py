@@ -110,6 +110,8 @@ def test_a_probe_reads_what_the_nvidia_driver_says_of_itself(root, call, driver)
             "/sys/module/nvidia/version": f"{driver}\n",
             "/proc/driver/nvidia/params": "x",
             "/proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: x",
+            "/dev/nvidiactl": "",
+            "/dev/null": "",
         }.items():
             file = Path(root.real(path))
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,12 +119,38 @@ def test_a_probe_reads_what_the_nvidia_driver_says_of_itself(root, call, driver)
     found = call(gvisor_probe, **PROBE)["state"]["nvidia"]
 
     if driver is None:
-        assert {"proc": None, "module": None, "params_readable": False, "devices": []} == found
+        nothing = {"proc": None, "module": None, "params_readable": False, "devices": [], "files": [], "supported": {}}
+        assert nothing == found
     else:
         assert driver in found["proc"]
         assert f"{driver}\n" == found["module"]
         assert found["params_readable"]
         assert ["0000:01:00.0"] == found["devices"]
+        assert ["nvidiactl"] == found["files"]
+
+
+@pytest.mark.feature("E6")
+def test_where_there_is_a_driver_every_release_on_the_node_lists_its_own(root, call, runsc):
+    programs = {"20260905.0": runsc, "20260224.0": b"not a program", "20260905.0.incoming": runsc}
+    for release, content in programs.items():
+        file = Path(root.real(f"{DIRECTORY}/releases/{release}/runsc"))
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+        file.chmod(0o755)
+    without = call(gvisor_probe, **PROBE)["state"]["nvidia"]["supported"]
+    module = Path(root.real("/sys/module/nvidia/version"))
+    module.parent.mkdir(parents=True)
+    module.write_text("550.90.12\n")
+
+    assert {} == without
+    assert {"20260905.0": "535.183.06\n550.90.12\n"} == call(gvisor_probe, **PROBE)["state"]["nvidia"]["supported"]
+
+
+@pytest.mark.feature("E7")
+def test_parameters_of_the_driver_that_are_no_file_cannot_be_read(root, call):
+    Path(root.real("/proc/driver/nvidia/params")).mkdir(parents=True)
+
+    assert not call(gvisor_probe, **PROBE)["state"]["nvidia"]["params_readable"]
 
 
 def test_a_host_root_that_is_no_directory_is_a_refusal(call, tmp_path):

@@ -220,6 +220,26 @@ def test_what_forbids_a_change_is_said_before_it_with_a_remedy(paths, what, reme
     assert not found.restart
 
 
+@pytest.mark.feature("E5")
+def test_a_release_that_cannot_run_on_this_containerd_is_refused_naming_one_that_can():
+    state = NodeState.model_validate(changed(probe("clean"), containerd__version="1.6.20~ds1"))
+    found = plan(wanted(), state, known=["20260905.0", "20260224.0", "20260209.1"])
+
+    assert "gVisor 20260905.0 does not run on containerd 1.6.20~ds1" == found.refusals[0].what
+    assert "--release 20260224.0" in found.refusals[0].remedy
+    assert () == found.edits
+
+
+@pytest.mark.feature("E5")
+def test_a_pair_that_is_known_not_to_work_well_is_a_warning_with_a_way_out():
+    state = NodeState.model_validate(probe("clean"))
+    found = plan(wanted(runsc_release="20260817.0"), state, known=["20260817.0", "20260905.0"])
+
+    assert () == found.refusals
+    assert [True] == ["choose gVisor 20260905.0" in text for text in found.warnings]
+    assert list(found.warnings) == found.as_data()["warnings"]
+
+
 def test_space_is_not_asked_for_where_the_release_is_there():
     assert () == make(changed(installed(), storage__free=1000)).refusals
 
