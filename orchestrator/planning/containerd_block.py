@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.planning.containerd_document import (
     Path,
     Values,
+    handlers_at,
     pruned,
     render_table,
     table_at,
@@ -40,6 +41,7 @@ class Block:
         intact: nobody has changed a line of it.
         added_newline: the newline before it is ours, and goes with it.
         values: what it says, as if it stood alone.
+        path: where its handlers are in the file.
     """
 
     start: int
@@ -47,6 +49,12 @@ class Block:
     intact: bool
     added_newline: bool
     values: Values
+    path: Path
+
+    @property
+    def handlers(self) -> Values:
+        """The handlers that it defines, ours among them."""
+        return table_at(self.values, self.path)
 
     def cut(self, text: str, replacement: str = "") -> str:
         """The text with something else, or nothing, in the block's place."""
@@ -100,21 +108,25 @@ def find_block(document: Document, handler_name: str) -> Block | None:
         except tomllib.TOMLDecodeError:
             continue
         lines = body.replace("\r\n", "\n").removesuffix("\n").split("\n")
-        block = Block(
-            start=start,
-            end=end.end(),
-            intact=_digest(lines) == begin["digest"],
-            added_newline=start < begin.start(),
-            values=values,
-        )
-        if _is_separable(document, block):
-            return block
+        for path in document.runtimes_paths:
+            block = Block(
+                start=start,
+                end=end.end(),
+                intact=_digest(lines) == begin["digest"],
+                added_newline=start < begin.start(),
+                values=values,
+                path=path,
+            )
+            if _is_separable(document, block):
+                return block
     return None
 
 
 def _is_separable(document: Document, block: Block) -> bool:
-    path = document.runtimes_path
-    handlers = table_at(block.values, path)
+    path = block.path
+    handlers = handlers_at(block.values, path)
+    if not handlers and path != document.runtimes_path:
+        return False
     alone = {key: value for key, value in block.values.items() if key != "version"}
     if pruned(without_entries(alone, path, list(handlers)), path) != {}:
         return False

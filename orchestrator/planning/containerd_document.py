@@ -44,13 +44,22 @@ class Document:
 
     @property
     def version(self) -> int:
-        """The configuration version; a file that names none is version 1 to containerd 1.x."""
+        """The configuration version; a file that names none is read as one of version 1."""
         return int(self.values.get("version", 1))
 
     @property
     def runtimes_path(self) -> Path:
         """Where this file's version keeps the runtime handlers."""
         return (*CRI_TABLE[self.version], "containerd", "runtimes")
+
+    @property
+    def runtimes_paths(self) -> tuple[Path, ...]:
+        """Every place at which some containerd looks for handlers of this file, that of its version first.
+
+        2.x finds the table of version 3 in an older file too, and 1.6.20 does not look at the version at all.
+        """
+        tables = dict.fromkeys((CRI_TABLE[self.version], *CRI_TABLE.values()))
+        return tuple((*table, "containerd", "runtimes") for table in tables)
 
     @property
     def newline(self) -> str:
@@ -107,6 +116,14 @@ def table_at(values: Values, path: Path) -> Values:
             )
         found = entry
     return found
+
+
+def handlers_at(values: Values, path: Path) -> Values:
+    """The handlers of a table that need not be one: empty where something else is in its place."""
+    try:
+        return table_at(values, path)
+    except RefusedError:
+        return {}
 
 
 def with_entries(values: Values, path: Path, entries: Values) -> Values:

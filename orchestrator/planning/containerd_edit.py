@@ -49,13 +49,12 @@ def _merge(table: Any, entry: Values) -> None:
             table[key] = value
 
 
-def take_handler(document: Document, handler: Handler) -> str:
-    """The text without our table, and without marks that lost their other half.
+def take_handler(document: Document, handler: Handler, path: Path) -> str:
+    """The text without our table at a path, and without marks that lost their other half.
 
     Raises:
         RefusedError: something else would change.
     """
-    path = document.runtimes_path
     editable: Any = tomlrt.loads(document.text)
     table = editable
     for key in path:

@@ -15,38 +15,59 @@ from orchestrator.planning.containerd_document import CRI_TABLE, dotted, table_a
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.planning.containerd_daemon import Daemon
     from orchestrator.planning.containerd_document import Document, Values
     from orchestrator.planning.containerd_dump import Dump
     from orchestrator.planning.containerd_handler import Handler
 
-_NEWEST_VERSION_OF_1_X: Final = 2
 # What containerd 1.x has when no file names a handler (dumps of 1.6.20 and 1.7.24).
 _BUILT_IN: Final = frozenset({"runc"})
-# A version 1 file names plugins by their short id, later ones by the whole.
-_CRI_IDS: Final = frozenset({"cri", "io.containerd.grpc.v1.cri"})
+# A version 1 file names plugins by their short id, later ones by the whole; 2.x has CRI in three parts, of which the
+# service needs the other two.
+_CRI_IDS: Final = frozenset(
+    {"cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"}
+)
 
 
-def check_file(document: Document) -> None:
+def check_file(document: Document, daemon: Daemon) -> None:
     """Refuse what the main file alone forbids; a dump may not even exist then.
 
     Raises:
-        RefusedError: a version that containerd 1.x does not know, CRI switched off, no table where one must be.
+        RefusedError: a version that this containerd does not know, CRI switched off, no table where one must be.
     """
-    if document.version > _NEWEST_VERSION_OF_1_X:
+    if document.version > daemon.newest_version:
+        why = f"containerd {daemon} reads versions up to {daemon.newest_version}, and does not start with it"
+        if not daemon.merges:
+            why = "1.7.17 and later do not start with it, earlier ones ignore its tables without a word"
         raise RefusedError(
-            f"containerd's configuration has version {document.version}, which containerd 1.x does not know",
-            why="1.7.17 and later do not start with it, earlier ones ignore its tables without a word",
-            remedy="write the file in version 2, or upgrade containerd to 2.x",
+            f"containerd's configuration has version {document.version}, which containerd {daemon} does not know",
+            why=f"{why}; it was written for a newer containerd",
+            remedy=f"write the file in version {daemon.newest_version}, or upgrade containerd",
         )
     _check_cri_enabled(document.values)
     table_at(document.values, document.runtimes_path)
 
 
-def check_state(document: Document, effective: Dump, imported: Mapping[str, bytes]) -> None:
+def refuse_stranded(path: str, effective: Dump) -> None:
+    """Refuse where our drop-in was written for 2.x and 1.x reads it now: it replaces the whole CRI table there.
+
+    Raises:
+        RefusedError: the file is in force.
+    """
+    if path not in effective.files:
+        return
+    raise RefusedError(
+        f"containerd was downgraded under {path}, which was written for 2.x",
+        why="containerd 1.x does not merge an imported CRI table: with this file all other settings of CRI are lost",
+        remedy=f"remove {path} and restart containerd, then run gvisor-nodes apply again",
+    )
+
+
+def check_state(document: Document, effective: Dump, imported: Mapping[str, bytes], daemon: Daemon) -> None:
     """Refuse what the effective configuration forbids.
 
     Raises:
-        RefusedError: CRI switched off, unable to load, or defined by an imported file.
+        RefusedError: CRI switched off, unable to load, or on 1.x defined by an imported file.
     """
     _check_cri_enabled(effective.values)
     if not effective.has_cri:
@@ -55,7 +76,8 @@ def check_state(document: Document, effective: Dump, imported: Mapping[str, byte
             why=f"`containerd config dump` shows no {dotted(effective.cri_path)}",
             remedy="use a containerd that is built with the CRI plugin",
         )
-    _check_imports(document, effective, imported)
+    if not daemon.merges:
+        _check_imports(document, effective, imported)
     default = effective.default_runtime
     if default is not None and default not in effective.runtimes:
         raise RefusedError(

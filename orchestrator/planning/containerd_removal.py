@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import RefusedError
 from orchestrator.planning.containerd_block import Block, find_block
 from orchestrator.planning.containerd_document import (
-    CRI_TABLE,
     Document,
+    Path,
     Values,
     dotted,
+    handlers_at,
     read_document,
     render_table,
-    table_at,
 )
 from orchestrator.planning.containerd_edit import put_entries, take_handler
 
@@ -48,12 +48,10 @@ def remove_handler(main: bytes, original: bytes | None, handler: Handler) -> byt
         return None if original is None and not content else content
     if original is not None and main in _edits_without_marks(original, document, handler):
         return original
-    before = read_document(original).values if original is not None and _is_readable(original) else {}
-    path = document.runtimes_path
-    table = table_at(document.values, path).get(handler.name)
-    was_there = isinstance(table, dict) and table == _table_in(before, handler.name)
-    if not isinstance(table, dict) or was_there or table.get("runtime_type") != handler.runtime_type:
+    found = _unmarked(document, handler)
+    if found is None or found[1] in _tables_in(original, handler.name):
         return main
+    path, table = found
     options = table.get("options", {})
     strangers = sorted(options.keys() - handler.table["options"].keys()) if isinstance(options, dict) else []
     if strangers:
@@ -62,7 +60,16 @@ def remove_handler(main: bytes, original: bytes | None, handler: Handler) -> byt
             why=f"{', '.join(strangers)}: probably appended to the end of the file, behind our last table",
             remedy=f"move {', '.join(strangers)} to where they belong in the file, then run the same command again",
         )
-    return document.encode(take_handler(document, handler))
+    return document.encode(take_handler(document, handler, path))
+
+
+def _unmarked(document: Document, handler: Handler) -> tuple[Path, Values] | None:
+    """Our table where its marks are lost: nobody but us points there."""
+    for path in document.runtimes_paths:
+        table = handlers_at(document.values, path).get(handler.name)
+        if isinstance(table, dict) and table.get("runtime_type") == handler.runtime_type:
+            return path, table
+    return None
 
 
 def _kept_tables(document: Document, block: Block, handler: Handler) -> str:
@@ -71,9 +78,8 @@ def _kept_tables(document: Document, block: Block, handler: Handler) -> str:
     Without any handler in the file the built-in ones come back by themselves. They do not where others have named
     handlers since, and lines that somebody has edited are his.
     """
-    path = document.runtimes_path
-    ours = table_at(block.values, path)
-    others = table_at(document.values, path).keys() - ours.keys()
+    path, ours = block.path, block.handlers
+    others = handlers_at(document.values, path).keys() - ours.keys()
     kept = {} if block.intact and not others else {name: ours[name] for name in ours if name != handler.name}
     lines = []
     if "version" in block.values and (kept or tomllib.loads(block.cut(document.text))):
@@ -92,12 +98,16 @@ def _edits_without_marks(original: bytes, document: Document, handler: Handler) 
     if not _is_readable(original):
         return []
     before = read_document(original)
-    path = document.runtimes_path
-    named = table_at(document.values, path)
-    earlier = table_at(before.values, path) if before.version == document.version else {}
-    entries = {name: table for name, table in named.items() if name not in earlier and name != handler.name}
-    edited = put_entries(before.text, path, {**entries, handler.name: handler.table})
-    return [before.encode(edited)] if edited is not None else []
+    edits = []
+    for path in document.runtimes_paths:
+        named = handlers_at(document.values, path)
+        if handler.name not in named:
+            continue
+        earlier = handlers_at(before.values, path) if before.version == document.version else {}
+        entries = {name: table for name, table in named.items() if name not in earlier and name != handler.name}
+        edited = put_entries(before.text, path, {**entries, handler.name: handler.table})
+        edits += [before.encode(edited)] if edited is not None else []
+    return edits
 
 
 def _is_readable(content: bytes) -> bool:
@@ -108,6 +118,9 @@ def _is_readable(content: bytes) -> bool:
     return True
 
 
-def _table_in(values: Values, name: str) -> object:
-    version = values.get("version", 1)
-    return table_at(values, (*CRI_TABLE[version], "containerd", "runtimes")).get(name)
+def _tables_in(original: bytes | None, name: str) -> list[object]:
+    """What the file before us had under the handler's name, wherever."""
+    if original is None or not _is_readable(original):
+        return []
+    document = read_document(original)
+    return [handlers_at(document.values, path).get(name) for path in document.runtimes_paths]

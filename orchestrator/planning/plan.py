@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import GvisorNodesError
 from orchestrator.gvisor import compatibility
 from orchestrator.planning import gpu
-from orchestrator.planning.containerd_config import Edit, Handler, add_handler
+from orchestrator.planning.containerd_config import DropIn, Edit, Handler, add_handler, check_main
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,9 +111,10 @@ def plan(desired: DesiredState, state: NodeState, known: Sequence[str] = ()) -> 
         except GvisorNodesError as error:
             refusals = [*refusals, Refusal(error.what, error.why, error.remedy)]
         else:
-            if edits[0].content != state.containerd.content:
+            if edits[0].changes:
                 why = "containerd does not know the handler" if not edits[0].note else edits[0].note
-                changes.append(Change("containerd", f"handler {desired.handler} in {state.containerd.config}", why))
+                file = edits[0].drop_in or state.containerd.config
+                changes.append(Change("containerd", f"handler {desired.handler} in {file}", why))
     if state.host.root == "/":
         changes.extend(_proof(desired, state, changed=bool(changes)))
     elif state.sealed.get("fingerprint") != desired.fingerprint:
@@ -129,8 +130,15 @@ def findings(desired: DesiredState, state: NodeState, known: Sequence[str] = ())
 
 
 def _edits(desired: DesiredState, state: NodeState) -> Sequence[Edit]:
-    dump = state.containerd.dump
-    return add_handler(state.containerd.content, dump.text if dump else "", handler(desired), state.containerd.version)
+    daemon = state.containerd
+    return add_handler(
+        daemon.content,
+        daemon.dump.text if daemon.dump else "",
+        handler(desired),
+        daemon.version,
+        config=daemon.config,
+        drop_in=DropIn(daemon.drop_in.path, daemon.drop_in.content) if daemon.drop_in else None,
+    )
 
 
 def preflight(desired: DesiredState, state: NodeState) -> list[Refusal]:  # noqa: C901 - a list of rules, one if each
@@ -216,6 +224,11 @@ def _containerd_preflight(state: NodeState) -> list[Refusal]:
                 )
             )
     if daemon.dump is None or daemon.dump.rc != 0:
+        try:
+            check_main(daemon.content, daemon.version)
+        except GvisorNodesError as error:
+            found.append(Refusal(error.what, error.why, error.remedy))
+            return found
         why = daemon.dump.error if daemon.dump else "config dump was not run"
         found.append(
             Refusal(
@@ -312,8 +325,10 @@ def _proof(desired: DesiredState, state: NodeState, *, changed: bool) -> list[Ch
     daemon = state.containerd
     if sealed.get("daemon") != {"pid": daemon.pid, "start_ticks": daemon.start_ticks} or not daemon.pid:
         return [Change("proof", "a sandbox that starts", "containerd was started anew since the last proof")]
-    if daemon.file is None or sealed.get("config_sha256") != daemon.file.sha256:
-        return [Change("proof", "a sandbox that starts", f"{daemon.config} was changed since the last proof")]
+    beside = daemon.drop_in.seal if daemon.drop_in else None
+    if daemon.file is None or sealed.get("config_sha256") != daemon.file.sha256 or sealed.get("drop_in") != beside:
+        file = daemon.drop_in.path if daemon.drop_in and sealed.get("drop_in") != beside else daemon.config
+        return [Change("proof", "a sandbox that starts", f"{file} was changed since the last proof")]
     return []
 
 

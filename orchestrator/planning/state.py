@@ -55,6 +55,24 @@ class Dump(_View):
     error: str = ""
 
 
+class DropInFile(_View):
+    """The file of ours that the main file imports, as the journal knows it; ``text`` as in `Containerd`."""
+
+    path: str
+    file: Described | None = None
+    text: str | None = None
+
+    @property
+    def content(self) -> bytes | None:
+        """Its bytes, None where it is missing."""
+        return None if self.text is None else self.text.encode("utf-8", "surrogateescape")
+
+    @property
+    def seal(self) -> dict[str, str | None]:
+        """What a seal holds of it."""
+        return {"path": self.path, "sha256": self.file.sha256 if self.file else None}
+
+
 class Containerd(_View):
     """containerd: unit, daemon, main configuration file (``text`` with surrogates for bytes that are not UTF-8)."""
 
@@ -70,6 +88,7 @@ class Containerd(_View):
     config_target: str
     file: Described | None = None
     text: str | None = None
+    drop_in: DropInFile | None = None
     version: str = ""
     dump: Dump | None = None
 
@@ -80,11 +99,16 @@ class Containerd(_View):
 
     @property
     def socket(self) -> str:
-        """The daemon's socket, from its own dump; containerd's built-in path where the dump says nothing."""
+        """The daemon's socket, from its own dump; containerd's built-in path where the dump says nothing.
+
+        From configuration version 4 on (containerd 2.3) it is a setting of a plugin.
+        """
         try:
-            address = tomllib.loads(self.dump.text if self.dump else "").get("grpc", {}).get("address")
+            said = tomllib.loads(self.dump.text if self.dump else "")
         except tomllib.TOMLDecodeError:
-            address = None
+            said = {}
+        plugin = said.get("plugins", {}).get("io.containerd.server.v1.grpc", {})
+        address = plugin.get("address") or said.get("grpc", {}).get("address")
         return address if isinstance(address, str) and address.startswith("/") else "/run/containerd/containerd.sock"
 
 

@@ -34,23 +34,24 @@ class ActionModule(NodeAction):
             first = plan.refusals[0]
             raise RefusedError(first.what, why=first.why, remedy=first.remedy)
         self.memory.setdefault("restarts", 0)
-        if plan.edits[0].content == daemon.content:
+        if not plan.edits[0].changes:
             return self.unchanged()
         edit = self.valid(plan.edits)
+        file = edit.drop_in or daemon.config
         diff = {
-            "before": (daemon.content or b"").decode(errors="replace"),
-            "before_header": daemon.config,
+            "before": (edit.current or b"").decode(errors="replace"),
+            "before_header": file,
             "after": edit.content.decode(errors="replace"),
-            "after_header": daemon.config,
+            "after_header": file,
         }
         if self.check_mode:
             return self.answer(
                 f"would add {', '.join(edit.added)} and restart containerd once", changed=True, diff=diff
             )
-        self.commit(edit.content, keep_original=self.is_foreign(daemon.content))
+        self.commit(edit.content, edit.drop_in, keep_original=self.is_foreign(edit.current))
         self.check()
         return self.answer(
-            f"handler {self.desired.handler} added, containerd restarted once",
+            f"handler {self.desired.handler} added to {file}, containerd restarted once",
             changed=True,
             diff=diff,
             data={"restarts": 1},
@@ -75,15 +76,22 @@ class ActionModule(NodeAction):
         before = self.state.containerd.dump.text
         reasons = []
         for edit in edits:
+            file = edit.drop_in or self.state.containerd.config
             content = base64.b64encode(edit.content).decode()
-            dump = self.module("gvisor_containerd", **self.common, state="stage", content=content)["dump"]
+            staged = self.module(
+                "gvisor_containerd", **self.common, state="stage", content=content, drop_in=edit.drop_in
+            )
+            dump = staged["dump"]
+            if edit.drop_in and edit.current is None and staged["found"] is not None:
+                reasons.append(f"{file} is there already and was not made by gvisor-nodes")
+                continue
             if dump["rc"] != 0:
-                reasons.append(f"containerd does not read it: {dump['error'].strip().splitlines()[-1:]}")
+                reasons.append(f"{file}: containerd does not read it: {dump['error'].strip().splitlines()[-1:]}")
                 continue
             differences = verify_dump(before, dump["text"], handler(self.desired))
             if not differences:
                 return edit
-            reasons.append("it would change more than our handler: " + "; ".join(differences[:5]))
+            reasons.append(f"{file}: it would change more than our handler: " + "; ".join(differences[:5]))
         raise RefusedError(
             f"no safe change of {self.state.containerd.config} was found",
             why=" | ".join(reasons),
@@ -100,11 +108,15 @@ class ActionModule(NodeAction):
         text = self.memory["state"].get("original")
         return None if text is None else text.encode("utf-8", "surrogateescape")
 
-    def commit(self, content, *, keep_original, wanted="installed"):
-        file = self.state.containerd.file
+    def commit(self, content, drop_in=None, *, keep_original, wanted="installed"):
+        """Write the main file, or the drop-in; None removes it."""
+        daemon = self.state.containerd
+        beside = daemon.drop_in.file if daemon.drop_in and daemon.drop_in.path == drop_in else None
+        file = beside if drop_in else daemon.file
         arguments = {
             **self.common,
             "state": "commit",
+            "drop_in": drop_in,
             "expect": file.sha256 if file else "absent",
             "keep_original": keep_original,
             "wanted": wanted,

@@ -42,13 +42,17 @@ class ActionModule(ContainerdAction):
             runtime_type=f"{directory}/containerd-shim-runsc-v1",
             config_path=f"{directory}/runsc.toml",
         )
-        before = self.state.containerd.content
+        before = self.file.content
         after = self.without(handler, journal)
         if self.check_mode:
             return self.would(before, after, journal)
         if after != before:
             self.validate(after, handler)
-            self.commit(after, keep_original=False, wanted="removed")
+            self.commit(after, self.drop_in, keep_original=False, wanted="removed")
+            self.check(gone=True)
+        elif self.lingers(handler, journal):
+            self.memory["restarts"] += 1
+            self.module("gvisor_containerd", **self.common, state="commit", expect="unchanged")
             self.check(gone=True)
         found = self.module(
             "gvisor_uninstall",
@@ -68,9 +72,26 @@ class ActionModule(ContainerdAction):
             message += f"; left, because others put files there: {', '.join(found['kept'])}"
         return self.answer(message, changed=True, data=data, step="report")
 
+    @property
+    def file(self):
+        """The file that the handler was written to: the one beside the main file, or the main file."""
+        return self.state.containerd.drop_in or self.state.containerd
+
+    @property
+    def drop_in(self):
+        """The path of the file beside the main file, where there is one."""
+        return self.file.path if self.state.containerd.drop_in else None
+
+    def lingers(self, handler, journal):
+        """Whether the running daemon still serves what is no longer in its files: a removal was killed in between."""
+        if not journal.get("containerd") or self.desired.host_root != "/":
+            return False
+        handlers = self.cri("status", timeout=20.0).get("handlers") or {}
+        return (handlers.get(handler.name) or {}).get("config_path") == handler.config_path
+
     def without(self, handler, journal):
         """The configuration file as it is without us; None where there was none before."""
-        content = self.state.containerd.content
+        content = self.file.content
         record = journal.get("containerd") or {}
         if content is None or not record:
             return content
@@ -78,17 +99,19 @@ class ActionModule(ContainerdAction):
 
     def validate(self, after, handler):
         """The daemon's own binary reads the file without us as the one with us, less our table."""
-        if after is None:
+        if after is None and self.drop_in is None:
             return
-        content = base64.b64encode(after).decode()
-        dump = self.module("gvisor_containerd", **self.common, state="stage", content=content)["dump"]
+        content = None if after is None else base64.b64encode(after).decode()
+        dump = self.module("gvisor_containerd", **self.common, state="stage", content=content, drop_in=self.drop_in)[
+            "dump"
+        ]
         if dump["rc"] != 0:
             why = dump["error"].strip()
         else:
             why = "; ".join(verify_removal(self.state.containerd.dump.text, dump["text"], handler)[:5])
         if why:
             raise RefusedError(
-                f"{self.state.containerd.config} without our handler is not what it should be",
+                f"{self.drop_in or self.state.containerd.config} without our handler is not what it should be",
                 why=why,
                 remedy="take the tables marked gvisor-nodes out by hand, restart containerd, run remove again",
                 step="containerd",
@@ -103,8 +126,8 @@ class ActionModule(ContainerdAction):
                 {
                     "before": (before or b"").decode(errors="replace"),
                     "after": (after or b"").decode(errors="replace"),
-                    "before_header": self.state.containerd.config,
-                    "after_header": self.state.containerd.config,
+                    "before_header": self.drop_in or self.state.containerd.config,
+                    "after_header": self.drop_in or self.state.containerd.config,
                 },
             )
         data = {"removed": False, "restarts": 0}

@@ -14,6 +14,7 @@ options:
   host_root: {type: path, default: /, description: The root directory of the host.}
   state_directory: {type: path, required: true, description: Where the journal is.}
   config: {type: path, description: The main configuration file.}
+  drop_in: {type: path, description: 'The file to stage or write instead, which the main file imports.'}
   content: {type: str, description: Its wanted bytes in base64; absent means that the file is to be removed.}
   expect: {type: str, description: The sha256 that it must have now, or C(absent).}
   binary: {type: path, description: The daemon's own binary.}
@@ -32,7 +33,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import daemon
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, write_file
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, describe, write_file
 from ansible.module_utils.gvisor_transaction import commit, roll_back, serve_again, stage
 
 
@@ -43,7 +44,8 @@ def act(root, options):
         if not options["memory"]:
             Lease(root, options["token"]).renew()
         rc, out, err = stage(root, options)
-        return {"dump": {"rc": rc, "text": out, "error": err.strip()[-2000:]}}
+        found = describe(root.real(root.resolve(options["drop_in"] or options["config"])))
+        return {"dump": {"rc": rc, "text": out, "error": err.strip()[-2000:]}, "found": found}
     Lease(root, options["token"]).renew()
     journal = Journal(root, options["state_directory"])
     if options["state"] == "rollback":
@@ -66,6 +68,7 @@ def main():
             "host_root": {"type": "str", "default": "/"},
             "state_directory": {"type": "str", "required": True},
             "config": {"type": "str"},
+            "drop_in": {"type": "str"},
             "content": {"type": "str"},
             "expect": {"type": "str"},
             "binary": {"type": "str"},
@@ -87,7 +90,8 @@ def main():
     except NodeError as error:
         module.fail_json(msg=str(error), node_error=error.answer)
     except OSError as error:
-        module.fail_json(msg=str(error), node_error={"what": "cannot change %s" % options["config"], "why": str(error)})
+        what = "cannot change %s" % (options["drop_in"] or options["config"])
+        module.fail_json(msg=str(error), node_error={"what": what, "why": str(error)})
     module.exit_json(**{"changed": False, **answer})
 
 

@@ -21,7 +21,7 @@ author: The gvisor-nodes authors
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gvisor_host import daemon, tree_state
+from ansible.module_utils.gvisor_host import daemon, drop_in, tree_state
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, describe
 from ansible.module_utils.gvisor_transaction import disarm
 
@@ -46,12 +46,14 @@ def main():
         disarm(root, journal)
         found = daemon(options["service"]) if root.is_live else {}
         config = describe(root.real(root.resolve(options["config"])))
+        beside = drop_in(root, journal)
         tree = tree_state(root, options["seal"]["directory"])
         journal.data["sealed"] = {
             **options["seal"],
             "at": int(time.time()),
             "daemon": {"pid": found.get("pid"), "start_ticks": found.get("start_ticks")},
             "config_sha256": config and config["sha256"],
+            "drop_in": beside and {"path": beside["path"], "sha256": (beside["file"] or {}).get("sha256")},
             "releases": tree["releases"],
             "files": {name: what and what["sha256"] for name, what in tree["files"].items()},
         }

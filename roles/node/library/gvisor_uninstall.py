@@ -80,6 +80,8 @@ def main():
         journal = Journal(root, options["state_directory"])
         disarm(root, journal)
         sweep(root, root.resolve(options["config"]))
+        if journal.data.get("containerd"):
+            sweep(root, journal.data["containerd"]["config"])
         forget_shim_state(root)
         kept = journal.take_back()
         journal.erase()

@@ -22,11 +22,14 @@ SHOW = "MainPID,ExecStart,ActiveState,SubState,KillMode,ExecMainStartTimestampMo
 SANDBOX_ID = "io.kubernetes.cri.sandbox-id"
 
 
-def run(argv, timeout=20, **options):
-    """``(rc, stdout, stderr)`` of a program; rc 127 where it does not exist, 124 where it did not end in time."""
+def run(argv, timeout=20, data=b"", **options):
+    """``(rc, stdout, stderr)`` of a program; rc 127 where it does not exist, 124 where it did not end in time.
+
+    It reads ``data`` on its standard input.
+    """
     try:
         done = subprocess.run(  # noqa: PLW1510 - the exit code is part of the answer
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **options
+            argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **options
         )
     except FileNotFoundError as error:
         return 127, "", str(error)
@@ -145,6 +148,18 @@ def containerd(root, service, want_text):
     return found
 
 
+def drop_in(root, journal):
+    """The file of ours that containerd's main file imports, where an installation wrote one; ``None`` otherwise."""
+    record = journal.data.get("containerd") or {}
+    if not record.get("drop_in"):
+        return None
+    path = record["config"]
+    found = {"path": path, "file": describe(root.real(path)), "text": None}
+    if found["file"] is not None and found["file"]["kind"] == "file":
+        found["text"] = read_text_exact(root.real(path))
+    return found
+
+
 def read_text_exact(path):
     """The file's text with its own line ends; bytes that are not UTF-8 survive as surrogates."""
     with open(path, "rb") as file:
@@ -152,11 +167,14 @@ def read_text_exact(path):
 
 
 def dump(root, binary, config):
-    """``containerd --config FILE config dump``; 1.x fails for a missing file, then its defaults are what counts."""
+    """``containerd --config FILE config dump``; 1.x fails for a missing file, then its defaults are what counts.
+
+    It runs in ``/`` as the daemon does: a relative pattern in ``imports`` is relative to that directory on 1.x.
+    """
     chroot = [] if root.is_live else ["chroot", root.path]
     if not os.path.exists(root.real(config)):
-        return run([*chroot, binary, "config", "default"])
-    return run([*chroot, binary, "--config", config, "config", "dump"])
+        return run([*chroot, binary, "config", "default"], cwd="/")
+    return run([*chroot, binary, "--config", config, "config", "dump"], cwd="/")
 
 
 def tree_state(root, directory):
@@ -295,11 +313,13 @@ def probe(options):
             "host_root %s is not a directory" % root.path, remedy="mount the host's root there, or use /", refused=True
         )
     journal = Journal(root, options["state_directory"])
+    found = containerd(root, options["service"], want_text=True)
+    found["drop_in"] = drop_in(root, journal)
     return {
         "host": facts(root),
         "storage": storage(root, options["directory"]),
         "state_storage": storage(root, options["state_directory"]),
-        "containerd": containerd(root, options["service"], want_text=True),
+        "containerd": found,
         "tree": tree_state(root, options["directory"]),
         "logs": describe(root.real(options["debug_logs_directory"])),
         "journal": journal.data if journal.exists or journal.begun else None,

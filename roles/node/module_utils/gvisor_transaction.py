@@ -51,12 +51,55 @@ mv "$state/rollback.firing" "$state/rollback.done"
 """
 
 
+# A private view of the file system in which the directory of the drop-in holds the wanted file. The working directory
+# still is the one below the mount, so nothing but the view has to be made, and the view goes with the process.
+STAGE_DROP_IN = """set -eu
+base=$1 directory=$2 file=$3 present=$4
+shift 4
+cd "$base"
+mount -t tmpfs -o mode=0755,size=64m gvisor-nodes "$base"
+cp -a . "$base/"
+mkdir -p "$directory"
+if [ "$present" = yes ]; then cat >"$file"; else rm -f "$file"; fi
+cd /
+exec "$@" </dev/null
+"""
+
+
+def stage_drop_in(root, options):
+    """``config dump`` by the daemon's own binary of its own main file, as if the drop-in were there (or were gone).
+
+    It is the very command line, path and import that the daemon will use, in a mount namespace of its own: nobody else
+    sees the file, nothing is written, and a killed run leaves nothing.
+    """
+    path = options["drop_in"]
+    directory = root.resolve(os.path.dirname(path))
+    base = directory if os.path.isdir(root.real(directory)) else os.path.dirname(directory)
+    if not os.path.isdir(root.real(base)):
+        return 1, "", "%s and the directory above it do not exist" % directory
+    content = options["content"]
+    return run(
+        [
+            *("unshare", "--mount", "--propagation", "private", "sh", "-c", STAGE_DROP_IN, "gvisor-nodes"),
+            root.real(base),
+            root.real(directory),
+            root.real(os.path.join(directory, os.path.basename(path))),
+            "no" if content is None else "yes",
+            *([] if root.is_live else ["chroot", root.path]),
+            *(options["binary"], "--config", options["config"], "config", "dump"),
+        ],
+        data=content or b"",
+    )
+
+
 def stage(root, options):
     """``config dump`` of the wanted bytes by the daemon's own binary, from a staged copy beside the real file.
 
     Beside it, because relative imports are relative to the file. In check mode nothing is written: the bytes are
     handed over in memory.
     """
+    if options["drop_in"]:
+        return stage_drop_in(root, options)
     config = root.resolve(options["config"])
     data = options["content"]
     if options["memory"]:
@@ -64,7 +107,7 @@ def stage(root, options):
         try:
             os.write(handle, data)
             path = "/proc/self/fd/%d" % handle
-            return run([options["binary"], "--config", path, "config", "dump"], pass_fds=(handle,))
+            return run([options["binary"], "--config", path, "config", "dump"], pass_fds=(handle,), cwd="/")
         finally:
             os.close(handle)
     staged = config + STAGED_SUFFIX
@@ -85,20 +128,23 @@ def sweep(root, config):
 def commit(root, journal, options):
     """Back up, arm, swap, restart at most once, wait until the socket accepts; return the daemon as it is now.
 
-    ``options``: ``config``, ``content`` (bytes, None to remove the file), ``expect`` (sha256 or ``absent``),
+    ``options``: ``config``, ``drop_in`` (the file to write instead of ``config``, if any), ``content`` (bytes, None to
+    remove the file), ``expect`` (sha256 or ``absent``),
     ``service``, ``socket``, ``rollback_seconds``, ``restart_timeout``, ``state`` (the word for the journal: installed,
     removed), ``keep_original`` (the file of now becomes what uninstall restores).
     """
-    config = root.resolve(options["config"])
+    config = root.resolve(options["drop_in"] or options["config"])
     real = root.real(config)
     before = describe(real)
     content = options["content"]
     journal.make_directory(os.path.dirname(config))
     known = journal.data.get("containerd") or {}
+    forget_stray(root, known, config)
     # What was there before us stays in the state directory for as long as we are on the node; what this one change
     # replaces is kept beside it until the change is proved.
     record = {
         "config": config,
+        "drop_in": bool(options["drop_in"]),
         "original": known.get("original"),
         "original_meta": known.get("original_meta"),
         "restore": journal.backup(config),
@@ -131,6 +177,18 @@ def commit(root, journal, options):
     if not root.is_live:
         return None
     return restart(options)
+
+
+def forget_stray(root, known, config):
+    """Remove a drop-in of ours that containerd no longer reads, when another file takes its place.
+
+    The main file stopped importing it, or nobody would want to write elsewhere. One that others changed is theirs now.
+    """
+    if known.get("drop_in") and known["config"] != config:
+        path = root.real(known["config"])
+        found = describe(path)
+        if found is not None and found.get("sha256") == known["made"]:
+            os.unlink(path)
 
 
 def serve_again(root, journal, options):

@@ -427,3 +427,75 @@ def test_check_mode_of_a_commit_changes_nothing(root, call):
 
     assert answer["changed"]
     assert not Path(root.real(CONFIG)).exists()
+
+
+DROP_IN = "/etc/containerd/conf.d/gvisor-nodes.toml"
+ARGUMENTS = {"token": "t", "config": CONFIG, "drop_in": DROP_IN}
+
+
+def commit_drop_in(call, content, expect, **more):
+    encoded = {"content": base64.b64encode(content).decode()} if content is not None else {}
+    arguments = {**BASE, **ARGUMENTS, "expect": expect, "keep_original": True, **encoded, **more}
+    return call(gvisor_containerd, state="commit", **arguments)
+
+
+@pytest.mark.feature("B7")
+def test_a_drop_in_is_a_file_of_its_own_and_its_directory_goes_with_it(root, call, token):
+    config = Path(root.real(CONFIG))
+    config.write_bytes(b"main")
+    before = sorted(os.walk(root.real("/etc")))
+    assert not commit_drop_in(call, b"ours", "absent").get("failed")
+
+    assert b"main" == config.read_bytes()
+    assert b"ours" == Path(root.real(DROP_IN)).read_bytes()
+    found = call(gvisor_probe, **PROBE)["state"]["containerd"]["drop_in"]
+    assert (DROP_IN, "ours") == (found["path"], found["text"])
+    seal = {"fingerprint": "f", "directory": DIRECTORY}
+    assert not call(gvisor_seal, **BASE, token="t", config=CONFIG, seal=seal).get("failed")
+    sealed = Journal(root, STATE).data["sealed"]
+    assert {"path": DROP_IN, "sha256": digest(b"ours")} == sealed["drop_in"]
+    assert digest(b"main") == sealed["config_sha256"]
+
+    Lease(root, "t").acquire("test@host", timeout=0)
+    assert not commit_drop_in(call, None, digest(b"ours"), wanted="removed").get("failed")
+    assert [] == call(gvisor_uninstall, **BASE, token="t", directory=DIRECTORY, config=CONFIG)["kept"]
+    assert before == sorted(os.walk(root.real("/etc")))
+    assert b"main" == config.read_bytes()
+
+
+@pytest.mark.feature("B15")
+@pytest.mark.parametrize("earlier", [None, b"earlier"])
+def test_a_rollback_of_a_drop_in_leaves_what_was_there(root, call, token, earlier):
+    file = Path(root.real(DROP_IN))
+    if earlier is not None:
+        file.parent.mkdir()
+        file.write_bytes(earlier)
+    commit_drop_in(call, b"ours", "absent" if earlier is None else digest(earlier))
+    assert b"ours" == file.read_bytes()
+    call(gvisor_containerd, **BASE, state="rollback", token="t")
+
+    assert earlier == (file.read_bytes() if file.exists() else None)
+
+
+@pytest.mark.feature("C9")
+def test_a_drop_in_that_somebody_else_made_in_the_meantime_is_not_overwritten(root, call, token):
+    file = Path(root.real(DROP_IN))
+    file.parent.mkdir()
+    file.write_bytes(b"theirs")
+    answer = commit_drop_in(call, b"ours", "absent")
+
+    assert "was changed by somebody else" in answer["node_error"]["what"]
+    assert b"theirs" == file.read_bytes()
+
+
+@pytest.mark.parametrize(("changed", "left"), [(False, False), (True, True)])
+def test_a_drop_in_that_is_no_longer_read_goes_when_the_main_file_is_edited_instead(root, call, token, changed, left):
+    file = Path(root.real(DROP_IN))
+    Path(root.real(CONFIG)).write_bytes(b"old")
+    commit_drop_in(call, b"ours", "absent")
+    if changed:
+        file.write_bytes(b"ours and theirs")
+    commit(call, b"new", digest(b"old"))
+
+    assert left == file.exists()
+    assert call(gvisor_probe, **PROBE)["state"]["containerd"]["drop_in"] is None

@@ -204,7 +204,7 @@ REFUSED = [
         "is a directory",
         "make it a file",
     ),
-    ({"containerd__version": "1.6.20"}, "1.6.20", ""),
+    ({"containerd__version": "1.5.0"}, "containerd 1.5.0 is not supported", "1.6"),
 ]
 
 
@@ -307,3 +307,64 @@ def test_containerds_socket_is_what_its_own_dump_says():
     assert "/run/k3s/c.sock" == NodeState.model_validate(other).containerd.socket
     broken = changed(probe("clean"), containerd__dump={"rc": 0, "text": "[", "error": ""})
     assert "/run/containerd/containerd.sock" == NodeState.model_validate(broken).containerd.socket
+
+
+DROP_IN = "/etc/containerd/conf.d/gvisor-nodes.toml"
+DUMPS = DATA / "dumps"
+
+
+def beside(raw, *, content=True, sealed=True):
+    """An installed node of containerd 2.4 whose handler is in a drop-in, from recorded dumps."""
+    main = 'version = 2\nimports = ["conf.d/*.toml"]\n'
+    clean = changed(
+        raw,
+        containerd__text=main,
+        containerd__version="2.4.2",
+        containerd__dump={"rc": 0, "text": (DUMPS / "2.4.2-version-2-imports-before.toml").read_text(), "error": ""},
+    )
+    if content is True:
+        (content, *_) = (edit.content.decode() for edit in make(clean).edits)
+    file = {"kind": "file", "mode": "0644", "uid": 0, "gid": 0, "sha256": hashlib.sha256(content.encode()).hexdigest()}
+    after = changed(
+        clean,
+        containerd__drop_in={"path": DROP_IN, "file": file, "text": content},
+        containerd__dump={"rc": 0, "text": (DUMPS / "2.4.2-version-2-imports-after.toml").read_text(), "error": ""},
+    )
+    if sealed:
+        after["journal"]["sealed"]["drop_in"] = {"path": DROP_IN, "sha256": file["sha256"]}
+    return clean, after
+
+
+@pytest.mark.feature("B7")
+def test_a_main_file_that_imports_a_directory_gets_a_drop_in_and_then_needs_nothing():
+    clean, after = beside(installed())
+
+    found = make(clean)
+    assert DROP_IN == found.edits[0].drop_in
+    assert f"handler runsc in {DROP_IN}" in {change.what for change in found.changes}
+    assert found.restart
+    assert not make(after).needed
+
+
+@pytest.mark.feature("D12")
+def test_a_drop_in_that_is_gone_or_changed_is_found():
+    clean, after = beside(installed())
+    gone = changed(clean, containerd__drop_in={"path": DROP_IN, "file": None, "text": None})
+    assert {"containerd", "proof"} == steps(gone)
+
+    touched = changed(after, containerd__drop_in__file__sha256="0" * 64)
+    (change,) = make(touched).changes
+    assert ("proof", f"{DROP_IN} was changed since the last proof") == (change.step, change.why)
+    assert {"proof"} == steps(beside(installed(), sealed=False)[1])
+
+
+def test_a_file_that_containerd_cannot_read_is_refused_in_words_that_help():
+    raw = changed(
+        probe("clean"),
+        containerd__text="version = 3\n",
+        containerd__dump={"rc": 1, "text": "", "error": "containerd: unsupported config version `3`"},
+    )
+
+    (refusal,) = make(raw).refusals
+
+    assert "version 3, which containerd 1.7 does not know" in refusal.what
