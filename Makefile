@@ -60,6 +60,7 @@ check-generated:
 	@$(PYTHON) scripts/generate-cri --check
 	@$(PYTHON) scripts/generate-cli-reference --check
 	@$(PYTHON) scripts/generate-role-docs --check
+	@$(PYTHON) scripts/generate-flags --check
 	@$(PYTHON) scripts/generate-features --check
 
 .PHONY: test

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import commands
+from orchestrator.cli import commands, flags
 from orchestrator.errors import GvisorNodesError
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def _root(
 
 for _command in (commands.plan, commands.apply, commands.verify, commands.status, commands.remove, commands.inventory):
     app.command(epilog=EPILOG)(_command)
+app.command("flags", epilog=EPILOG)(flags.show)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

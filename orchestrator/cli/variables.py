@@ -33,7 +33,7 @@ class Wanted:
         if self.release is not None:
             found["runsc_release"] = self.release
         if self.flags:
-            found["runsc_flags"] = flags(self.flags)
+            found["runsc_flags"] = flags(self.flags, self.release or "")
         if self.artifacts is not None:
             if not self.artifacts.is_dir():
                 raise InvalidInputError(f"there is no directory {self.artifacts}", remedy="check --artifacts")
@@ -50,8 +50,14 @@ class Wanted:
         return found
 
 
-def flags(given: Sequence[str]) -> dict[str, str]:
+def flags(given: Sequence[str], release: str = "") -> dict[str, str]:
     """Return the flags of ``NAME=VALUE`` texts, checked against what runsc knows.
+
+    Whether the operator's policy allows them is looked at with each host's variables, where the policy is.
+
+    Args:
+        given: the texts.
+        release: the wanted release where the command names one.
 
     Raises:
         InvalidInputError: not NAME=VALUE, a name given twice, or a flag or value that gVisor does not have.
@@ -65,7 +71,8 @@ def flags(given: Sequence[str]) -> dict[str, str]:
         if name in found:
             raise InvalidInputError(f"--flag {name} is given twice", remedy="give every flag once")
         found[name] = value
-    from orchestrator.gvisor.flags import parse_flags  # noqa: PLC0415 - not needed to print help
+    from orchestrator.gvisor.flag_policy import SPELLING_ONLY  # noqa: PLC0415 - not needed to print help
+    from orchestrator.gvisor.flags import parse_flags  # noqa: PLC0415 - see above
 
-    parse_flags(found)
+    parse_flags(found, release, SPELLING_ONLY)
     return found

@@ -1,9 +1,11 @@
-"""The runsc flags that may be set, what their values are, and the lines a generation's ``flags`` file holds.
+"""Judge flags as people write them, and render the lines that a generation's ``flags`` file holds. Pure.
 
-On the command line, in an inventory and in a playbook an unknown flag or a malformed value is an error before anything
-changes. The binary itself checks the same lines once more on the node, with rules that only it knows
-(`runsc --root=<none> <flags> list`); this module exists so that the usual mistake is found without a node, and so that
-nothing but plain words ever reaches a shell script, a TOML file or a template. Pure.
+:func:`judge` gives a verdict on every flag and decides nothing: on the command line, in an inventory and in a playbook
+anything but "accepted" is an error before anything changes (:func:`parse_flags`); a controller may leave a flag out
+and report it instead. What is known of flags is in ``flag_catalogue.py``, what the operator allows in
+``flag_policy.py``. The release's own binary has the last word (``flag_binaries.py``); this module exists so that the
+usual mistake is found without it, and so that nothing but plain words ever reaches a shell script, a TOML file or a
+template.
 """
 
 from __future__ import annotations
@@ -11,12 +13,16 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Never
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import InvalidInputError
+from orchestrator.gvisor.flag_catalogue import FlagClass, KnownFlag, Presence, known_flags, known_releases
+from orchestrator.gvisor.flag_policy import DEFAULT_POLICY, VARIABLE, Policy
+from orchestrator.gvisor.flag_rules import conflicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 DEBUG_LOG_NAME: Final = "%ID%/%COMMAND%-gvisor.log"
 """Below the directory for debug logs: the dispatcher puts containerd's id for %ID%, runsc its command for %COMMAND%."""
@@ -24,8 +30,6 @@ DEBUG_LOG_NAME: Final = "%ID%/%COMMAND%-gvisor.log"
 _TEMPLATE_MARKS: Final = ("{{", "{%", "{#")
 _NOT_PLAIN = re.compile(r"""[\x00-\x1f\x7f`$&|;<>(){}\[\]*?!#~\\"'\s]""")
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9._-]+)+")
-_NO_SIGNAL: Final = -1
-_LARGEST_SIGNAL: Final = 64  # SIGRTMAX of Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,64 +43,78 @@ class Flag:
         return f"--{self.name}={self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFlag:
-    """What is known of a flag.
+class Kind(StrEnum):
+    """What came of a flag. The table in docs/architecture.md says what each gets."""
 
-    Args:
-        name: without the leading hyphens.
-        kind: what its values are, for people.
-        purpose: one line for people.
-        parse: the value as runsc takes it, or None if it is of another kind.
+    ACCEPTED = "accepted"
+    UNKNOWN = "unknown"
+    ABSENT = "not in this release"
+    RESERVED = "never set by a person"
+    MALFORMED = "malformed"
+    FORBIDDEN = "not allowed by policy"
+    CONFLICT = "in conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said about one flag, or about one that does not go together with others.
+
+    Attributes:
+        name: the flag, as it was written.
+        kind: what came of it.
+        flag: what to render, of accepted ones only.
+        what: what is wrong, one sentence, of all others; with ``why`` and ``remedy`` as errors have them.
     """
 
     name: str
-    kind: str
-    purpose: str
-    parse: Callable[[object], str | None]
+    kind: Kind
+    flag: Flag | None = None
+    what: str = ""
+    why: str = ""
+    remedy: str = ""
 
 
-def _boolean(value: object) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) and value in {"true", "false"} else None
-
-
-def _signal(value: object) -> str | None:
-    if isinstance(value, str) and re.fullmatch(r"-1|[1-9][0-9]?", value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return str(value) if value == _NO_SIGNAL or 1 <= value <= _LARGEST_SIGNAL else None
-
-
-KNOWN_FLAGS: Final[dict[str, KnownFlag]] = {
-    flag.name: flag
-    for flag in (
-        KnownFlag("debug", "true or false", "debug logs of every pod below the directory for debug logs", _boolean),
-        KnownFlag("net-raw", "true or false", "raw sockets, as traceroute and istio's init containers need", _boolean),
-        KnownFlag("nvproxy", "true or false", "NVIDIA GPUs inside the sandbox", _boolean),
-        KnownFlag(
-            "panic-signal", "-1 (none) or a signal number, 1 to 64", "signal that makes a sandbox panic", _signal
-        ),
-    )
-}
-
-
-def parse_flags(values: Mapping[str, object]) -> tuple[Flag, ...]:
-    """Check flags as people write them.
+def judge(values: Mapping[str, object], release: str = "", policy: Policy = DEFAULT_POLICY) -> tuple[Verdict, ...]:
+    """Say of every flag what comes of it.
 
     Args:
         values: by name without hyphens; booleans as ``true``/``false`` or YAML's own, numbers as numbers or texts.
+        release: the wanted one; where it is empty, flags of any release are known.
+        policy: the operator's.
+
+    Returns:
+        One verdict for each flag, in the order of the names, then one for each conflict among the accepted ones.
+    """
+    verdicts = [_judge(name, values[name], release, policy) for name in sorted(values, key=str)]
+    accepted = {verdict.flag.name: verdict.flag.value for verdict in verdicts if verdict.flag is not None}
+    found = [
+        Verdict(
+            conflict.name,
+            Kind.CONFLICT,
+            what=f"flag {conflict.name} does not go together with the others",
+            why=f"{conflict.name} is {accepted[conflict.name]}: {conflict.why}",
+            remedy=f"{conflict.remedy}; nothing was changed",
+        )
+        for conflict in conflicts(accepted)
+    ]
+    return (*verdicts, *found)
+
+
+def parse_flags(values: Mapping[str, object], release: str = "", policy: Policy = DEFAULT_POLICY) -> tuple[Flag, ...]:
+    """Check flags as people write them; arguments as for :func:`judge`.
 
     Returns:
         The flags in the order of their names.
 
     Raises:
-        InvalidInputError: for the first flag that is unknown or whose value is not what the flag takes.
+        InvalidInputError: for the first flag that is not accepted.
     """
-    flags = [_parse(name, value) for name, value in values.items()]
-    return tuple(sorted(flags, key=lambda flag: flag.name))
+    flags = []
+    for verdict in judge(values, release, policy):
+        if verdict.flag is None:
+            raise InvalidInputError(verdict.what, why=verdict.why, remedy=verdict.remedy)
+        flags.append(verdict.flag)
+    return tuple(flags)
 
 
 def render(flags: tuple[Flag, ...], debug_logs_directory: str) -> tuple[str, ...]:
@@ -123,41 +141,110 @@ def render(flags: tuple[Flag, ...], debug_logs_directory: str) -> tuple[str, ...
     return tuple(sorted(lines))
 
 
-def _parse(name: str, value: object) -> Flag:
-    known = KNOWN_FLAGS.get(name)
+def _judge(name: object, value: object, release: str, policy: Policy) -> Verdict:
+    known = known_flags().get(name) if isinstance(name, str) else None
     if known is None:
-        _refuse_unknown(name)
-    if isinstance(value, str):
-        _refuse_code(name, value)
-    parsed = known.parse(value)
-    if parsed is None:
-        raise InvalidInputError(
-            f"flag {name} takes {known.kind}",
-            why=f"found {value!r} ({type(value).__name__})",
-            remedy=f"correct the value of {name}; nothing was changed",
+        return _unknown(str(name))
+    if not known.settable:
+        return _reserved(known)
+    if release and known.presence(release) is Presence.ABSENT:
+        return _absent(known, release)
+    return _judge_value(known, value, release, policy)
+
+
+def _judge_value(known: KnownFlag, value: object, release: str, policy: Policy) -> Verdict:
+    if isinstance(value, str) and (why := _code(value)):
+        return Verdict(
+            known.name,
+            Kind.MALFORMED,
+            what=f"the value of flag {known.name} is not a plain word",
+            why=why,
+            remedy=f"write the value of {known.name} out ({known.grammar.meaning}); nothing was changed",
         )
-    return Flag(name, parsed)
+    parsed = known.grammar.parse(value)
+    if parsed is None:
+        return Verdict(
+            known.name,
+            Kind.MALFORMED,
+            what=f"flag {known.name} takes {known.grammar.meaning}",
+            why=f"found {value!r} ({type(value).__name__})",
+            remedy=f"correct the value of {known.name}; nothing was changed",
+        )
+    if release and known.value_presence(parsed, release) is Presence.ABSENT:
+        return _absent_value(known, parsed, release)
+    if not policy.allows(known, parsed):
+        return _forbidden(known, parsed, policy)
+    return Verdict(known.name, Kind.ACCEPTED, Flag(known.name, parsed))
 
 
-def _refuse_unknown(name: object) -> Never:
-    near = difflib.get_close_matches(str(name).lower().lstrip("-").replace("_", "-"), KNOWN_FLAGS, n=1)
-    raise InvalidInputError(
-        f"flag {str(name)!r} is unknown",
-        why=f"known are {', '.join(sorted(KNOWN_FLAGS))}",
-        remedy=(f"did you mean {near[0]}? " if near else "") + "correct or remove it; nothing was changed",
+def _unknown(name: str) -> Verdict:
+    names = known_flags()
+    near = difflib.get_close_matches(name.lower().lstrip("-").replace("_", "-"), names, n=1)
+    return Verdict(
+        name,
+        Kind.UNKNOWN,
+        what=f"flag {name!r} is unknown",
+        why=f"{len(names)} flags of gVisor {known_releases()[0]} to {known_releases()[-1]} are known"
+        + (f", the nearest is {near[0]}" if near else ""),
+        remedy=(f"did you mean {near[0]}? " if near else "")
+        + "correct or remove it, `gvisor-nodes flags` lists all that are known; nothing was changed",
     )
 
 
-def _refuse_code(name: str, value: str) -> None:
+def _reserved(known: KnownFlag) -> Verdict:
+    said = {
+        FlagClass.OURS: f"who sets it: {known.why}",
+        FlagClass.TESTING: f"it is for tests only: {known.why}",
+        FlagClass.OBSOLETE: f"it is obsolete: {known.why}",
+    }
+    return Verdict(
+        known.name,
+        Kind.RESERVED,
+        what=f"flag {known.name} cannot be set",
+        why=said[known.risk],
+        remedy=f"remove {known.name}; nothing was changed",
+    )
+
+
+def _absent(known: KnownFlag, release: str) -> Verdict:
+    return Verdict(
+        known.name,
+        Kind.ABSENT,
+        what=f"gVisor {release} has no flag {known.name}",
+        why=f"releases that have it: {known.releases}",
+        remedy=f"remove {known.name}, or choose such a release; nothing was changed",
+    )
+
+
+def _absent_value(known: KnownFlag, value: str, release: str) -> Verdict:
+    later = ", ".join(
+        f"{part} is seen from {known.later[part]}" for part in known.grammar.parts(value) if part in known.later
+    )
+    return Verdict(
+        known.name,
+        Kind.ABSENT,
+        what=f"gVisor {release} does not know {known.name}={value}",
+        why=later,
+        remedy=f"choose another value of {known.name}, or a newer release; nothing was changed",
+    )
+
+
+def _forbidden(known: KnownFlag, value: str, policy: Policy) -> Verdict:
+    reason = f"{known.risk}: {known.why}; " if known.why else ""
+    return Verdict(
+        known.name,
+        Kind.FORBIDDEN,
+        what=f"flag {known.name}={value} is not allowed by policy",
+        why=f"{reason}allowed of {known.name}: {policy.allowed(known)}",
+        remedy=f"remove it, or let the owner of the nodes name it in {VARIABLE}, "
+        f'for example {VARIABLE}: {{"allow": {{"{known.name}": ["{value}"]}}}}; nothing was changed',
+    )
+
+
+def _code(value: str) -> str:
+    """Why a value could be evaluated by somebody, or nothing."""
     mark = next((mark for mark in _TEMPLATE_MARKS if mark in value), None)
     if mark is not None:
-        why = f"{value!r} holds {mark!r}, which is a template; values are never evaluated"
-    elif (found := _NOT_PLAIN.search(value)) is not None:
-        why = f"{value!r} holds {found[0]!r}, which means something to a shell or to TOML"
-    else:
-        return
-    raise InvalidInputError(
-        f"the value of flag {name} is not a plain word",
-        why=why,
-        remedy=f"write the value of {name} out ({KNOWN_FLAGS[name].kind}); nothing was changed",
-    )
+        return f"{value!r} holds {mark!r}, which is a template; values are never evaluated"
+    found = _NOT_PLAIN.search(value)
+    return f"{value!r} holds {found[0]!r}, which means something to a shell or to TOML" if found else ""

@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.errors import InvalidInputError
 from orchestrator.gvisor import dispatchers
+from orchestrator.gvisor.flag_policy import read_policy
 from orchestrator.gvisor.flags import parse_flags, render
 
 SCHEMA = 1
@@ -28,6 +29,7 @@ DEFAULTS: Mapping[str, Any] = {
     "node_lock_ttl": 180,
     "runsc_release": "",
     "runsc_flags": {},
+    "runsc_flags_policy": {},
     "runsc_directory": "/opt/gvisor-nodes",
     "runsc_artifacts_directory": "",
     "runsc_releases_files": [],
@@ -236,7 +238,9 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
             remedy='write it as runsc_flags: {debug: "true"}; nothing was changed',
         )
     logs = _path(values, "debug_logs_directory")
-    flags = parse_flags(values["runsc_flags"])
+    wanted_release = _text(values, "runsc_release", _RELEASE, "a release such as 20260817.0")
+    policy = read_policy(values["runsc_flags_policy"])
+    flags = parse_flags(values["runsc_flags"], wanted_release, policy)
     directory = _path(values, "runsc_directory")
     state_directory = _path(values, "node_state_directory")
     for name, path in (
@@ -250,7 +254,7 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
             )
     rendered = render(flags, logs)
     desired = DesiredState(
-        release=_text(values, "runsc_release", _RELEASE, "a release such as 20260817.0"),
+        release=wanted_release,
         flags=rendered,
         nvproxy="--nvproxy=true" in rendered,
         directory=directory,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from orchestrator.errors import GvisorNodesError, RefusedError
 from orchestrator.gvisor import compatibility, driver_lists
 from orchestrator.gvisor.artifacts import DEFAULT_BUCKET, ArtifactSources, resolve
 from orchestrator.gvisor.bundle import pack
+from orchestrator.gvisor.flag_binaries import require_accepted
 from orchestrator.planning import gpu
 
 NodeAction = action_loader.get("gvisor_base", class_only=True).__mro__[1]
@@ -26,36 +28,32 @@ class ActionModule(NodeAction):
 
     def act(self):
         plan = self.plan()
+        judged = not plan.needs("generation") or (
+            (self.check_mode or not plan.needs("release")) and self.judged_from_cache()
+        )
         if self.check_mode:
             if not plan.needs("release"):
                 return self.answer(f"release {self.desired.release} is there")
             diff = {"before": "", "after": "", "after_header": f"{self.desired.release_directory}/"}
             return self.answer(f"would place release {self.desired.release}", changed=True, diff=diff)
-        if not plan.needs("release") and not self.desired.nvproxy:
-            return self.answer(f"release {self.desired.release} is there")
-        settings = self.settings
-        artifacts = resolve(
-            self.desired.release,
-            self.state.host.architecture,
-            ArtifactSources(
-                directory=Path(settings.artifacts_directory) if settings.artifacts_directory else None,
-                releases_files=tuple(Path(name) for name in settings.releases_files),
-                bucket=settings.bucket or DEFAULT_BUCKET,
-                offline=settings.offline,
-            ),
-        )
-        self.check_artifacts(artifacts)
         arguments = {
             **self.place,
             "token": self.memory["token"],
             "login": self._connection.get_option("remote_user") or "" if self._connection.transport == "ssh" else "",
             "directory": self.desired.directory,
             "release": self.desired.release,
-            "files": {file.path: file.sha512 for file in artifacts.files},
-            # Checking a flag that names a log would already write that log.
-            "flags": [flag for flag in self.desired.flags if not flag.startswith("--debug-log=")],
+            "flags": self.checked_flags,
             "drivers": self.desired.nvproxy or gpu.has_driver(self.state),
         }
+        if not plan.needs("release") and not self.desired.nvproxy:
+            if not judged:  # no file to place, so the node's own binary is asked and nothing else
+                self.module("gvisor_release", **arguments, files={})
+            return self.answer(f"release {self.desired.release} is there")
+        artifacts = resolve(self.desired.release, self.state.host.architecture, self.sources)
+        self.check_artifacts(artifacts)
+        if not judged:
+            require_accepted(artifacts, self.checked_flags)
+        arguments["files"] = {file.path: file.sha512 for file in artifacts.files}
         found = self.module("gvisor_release", **arguments)
         if found.get("upload"):
             try:
@@ -92,3 +90,29 @@ class ActionModule(NodeAction):
             if one.effect == "refuse":
                 raise RefusedError(one.what, why=one.why, remedy=one.remedy, step=step)
             self.warn(str(one))
+
+    @property
+    def checked_flags(self):
+        """The flags that a binary can be asked about: one that names a log would already write that log."""
+        return [flag for flag in self.desired.flags if not flag.startswith("--debug-log=")]
+
+    @property
+    def sources(self):
+        settings = self.settings
+        return ArtifactSources(
+            directory=Path(settings.artifacts_directory) if settings.artifacts_directory else None,
+            releases_files=tuple(Path(name) for name in settings.releases_files),
+            bucket=settings.bucket or DEFAULT_BUCKET,
+            offline=settings.offline,
+        )
+
+    def judged_from_cache(self):
+        """Whether the release's runsc was asked about the flags here, without fetching or building anything for it."""
+        if not self.checked_flags:
+            return True
+        here = dataclasses.replace(self.sources, offline=True, go_module=False)
+        try:
+            artifacts = resolve(self.desired.release, self.state.host.architecture, here)
+        except GvisorNodesError:
+            return False
+        return require_accepted(artifacts, self.checked_flags)

@@ -81,9 +81,10 @@ def check_binary(runsc, release, flags):
         # gVisor validates names, enums and cross rules before it looks at the root, so nothing is made here.
         rc, out, err = run([runsc, "--root=/nonexistent", *flags, "list"], timeout=30)
         if rc != 0:
-            text = (err or out).strip()
+            # Newer releases warn of deprecated flags before they say what is wrong.
+            text = "\n".join(line for line in (err or out).splitlines() if line.strip() and "WARNING" not in line)
             raise NodeError(
-                "runsc %s refuses the flags" % release,
+                "runsc %s refuses the flags %s" % (release, " ".join(flags)),
                 why=text.splitlines()[0][:500] if text else "exit code %d" % rc,
                 remedy="correct runsc_flags; nothing uses them yet",
             )

@@ -249,6 +249,19 @@ def test_flags_that_the_binary_refuses_stop_before_anything_uses_them(root, call
     assert not Path(root.real(f"{DIRECTORY}/releases/20260905.0")).exists()
 
 
+@pytest.mark.feature("F3")
+def test_of_a_release_that_is_there_only_the_binary_is_asked(root, call, token, runsc):
+    archive(root, {"runsc": runsc})
+    place(call, {"runsc": runsc})
+    before = sorted(Path(root.path).rglob("*"))
+    refused = place(call, {}, flags=["--debug=true", "--nonsense=1"])
+
+    assert "runsc 20260905.0 refuses the flags --debug=true --nonsense=1" == refused["node_error"]["what"]
+    assert "flag provided but not defined: -nonsense" == refused["node_error"]["why"]
+    assert not place(call, {}, flags=["--debug=true"])["changed"]
+    assert before == sorted(Path(root.path).rglob("*"))
+
+
 def test_uploads_that_dead_runs_left_are_removed(root, call, token, runsc):
     old = Path(root.real("/run/gvisor-nodes/upload-dead"))
     old.mkdir()

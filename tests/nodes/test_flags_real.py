@@ -1,0 +1,210 @@
+"""The flag catalogue against the binaries of every release that can be built: what we accept, runsc accepts."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flag_sets import SETTABLE, accepted, flag_sets
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.errors import InvalidInputError
+from orchestrator.gvisor import flag_catalogue, flag_values
+from orchestrator.gvisor.artifact_set import ArtifactSet
+from orchestrator.gvisor.elf import host_architecture
+from orchestrator.gvisor.flag_binaries import facts, refusal, require_accepted
+from orchestrator.gvisor.flag_catalogue import FlagClass, known_flags, known_releases
+from orchestrator.gvisor.flag_policy import ANY, SPELLING_ONLY, read_policy
+from orchestrator.gvisor.flags import Kind, judge
+from orchestrator.lab import capabilities
+from orchestrator.lab.artifacts import LabReleases
+
+RELEASES = known_releases()
+SETS = 10_000
+TOGETHER = 40  # sets in one example, so that every core has work while Hypothesis waits
+QUICK = settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+
+
+@pytest.fixture(scope="session")
+def binaries():
+    """Path of ``runsc`` by release; built into the lab's cache where they are not there."""
+    lab = LabReleases.of(patched=not capabilities.probe().lowers_oom_score)
+    return {release: lab.ensure(release) / "runsc" for release in sorted(lab.modules())}
+
+
+@pytest.fixture(scope="session")
+def pool():
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        yield executor
+
+
+def texts(flags):
+    return [str(flag) for flag in flags]
+
+
+@pytest.mark.feature("F3")
+def test_the_catalogue_is_what_the_binaries_say(binaries):
+    found = flag_catalogue.dump(facts(binaries))
+
+    assert json.loads(flag_catalogue.DATA.read_text(encoding="utf-8")) == json.loads(found)
+    assert flag_catalogue.DATA.read_text(encoding="utf-8") == found
+
+
+@pytest.mark.feature("F1")
+@pytest.mark.feature("F2")
+@pytest.mark.feature("F4")
+@pytest.mark.timeout(3600)  # four minutes on two cores that have nothing else to do
+def test_of_ten_thousand_random_flag_sets_runsc_accepts_what_we_accept(binaries, pool):
+    asked = []
+
+    def ask(case):
+        release, values = case
+        flags = texts(accepted(values, release))
+        asked.append(release)
+        return flags, release, refusal(binaries[release], flags)
+
+    @settings(QUICK, max_examples=SETS // TOGETHER)
+    @given(st.lists(st.tuples(st.sampled_from(RELEASES), flag_sets()), min_size=TOGETHER, max_size=TOGETHER))
+    def holds(cases):
+        assert [] == [answer for answer in pool.map(ask, cases) if answer[2]]
+
+    holds()
+
+    assert len(asked) >= SETS
+    assert set(RELEASES) == set(asked)
+
+
+@pytest.mark.feature("F2")
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_word_of_the_schema_is_one_that_the_binary_takes(binaries, pool, release):
+    singles = [
+        {name: value}
+        for name in SETTABLE
+        for grammar in [known_flags()[name].grammar]
+        for value in (
+            grammar.values if isinstance(grammar, flag_values.OneOf | flag_values.Words) else known_flags()[name].plain
+        )
+    ]
+    sets = [flags for single in singles if (flags := texts(accepted(single, release)))]
+
+    assert len(sets) > 50
+    answers = pool.map(lambda flags: refusal(binaries[release], flags), sets)
+    assert [] == [pair for pair in zip(sets, answers, strict=True) if pair[1]]
+
+
+@pytest.mark.feature("F3")
+@pytest.mark.parametrize(
+    ("name", "part"), [(name, part) for name, flag in known_flags().items() for part in flag.later]
+)
+def test_a_part_that_came_later_is_refused_by_the_release_before_and_taken_by_its_first(binaries, name, part):
+    companions = ["--qdisc-tbf-rate=1", "--qdisc-tbf-burst=1"] if part == "tbf" else []
+    flag = f"--{name}=root:self,size=1m" if part == "size" else f"--{name}={part}"
+    first = known_flags()[name].later[part]
+    before = RELEASES[RELEASES.index(first) - 1]
+
+    assert "" == refusal(binaries[first], [flag, *companions])
+    assert "" != refusal(binaries[before], [flag])
+
+
+@pytest.mark.feature("F4")
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_the_rules_between_flags_refuse_the_binary_refuses_too(binaries, release):
+    cases = [
+        {"file-access": "shared"},
+        {"pause-external-networking": "true", "network": "none"},
+        {"qdisc": "tbf", "qdisc-tbf-rate": "1"},
+        {"qdisc": "tbf", "qdisc-tbf-burst": "1"},
+        {"profile-cpu": "/nonexistent/x"},
+        {"profile-heap": "/nonexistent/x"},
+        {"profile-block": "/nonexistent/x"},
+        {"profile-mutex": "/nonexistent/x"},
+        {"profiling-metrics": "/fs/opens"},
+    ]
+    for values in cases:
+        assert {Kind.CONFLICT, Kind.ABSENT} & {verdict.kind for verdict in judge(values, release, SPELLING_ONLY)}, (
+            values
+        )
+        assert refusal(binaries[release], [f"--{name}={value}" for name, value in values.items()]), values
+
+
+@pytest.mark.feature("F2")
+@pytest.mark.feature("F5")
+def test_what_runsc_refuses_we_refuse(binaries, pool):
+    """Sets with wrong values and names: taken by us as a whole only where the binary takes them."""
+
+    def ask(case):
+        release, values = case
+        verdicts = judge(values, release, SPELLING_ONLY)
+        if any(verdict.flag is None for verdict in verdicts):
+            return ""
+        return refusal(binaries[release], [str(verdict.flag) for verdict in verdicts])
+
+    @settings(QUICK, max_examples=100)
+    @given(st.lists(st.tuples(st.sampled_from(RELEASES), flag_sets(wrong=True)), min_size=10, max_size=TOGETHER))
+    def holds(cases):
+        assert [] == [reason for reason in pool.map(ask, cases) if reason]
+
+    holds()
+
+
+def policies():
+    named = st.dictionaries(st.sampled_from(SETTABLE), st.just(ANY) | st.just([]), max_size=20)
+    return st.fixed_dictionaries({"base": st.sampled_from(["default", "none"]), "allow": named})
+
+
+@pytest.mark.feature("F2")
+@pytest.mark.timeout(1800)
+@settings(QUICK, max_examples=SETS // TOGETHER)
+@given(
+    policies(), st.lists(flag_sets(wrong=True), min_size=TOGETHER, max_size=TOGETHER), st.sampled_from(["", *RELEASES])
+)
+def test_of_ten_thousand_random_flag_sets_nothing_passes_that_policy_forbids(policy, sets, release):
+    for verdict in (verdict for values in sets for verdict in judge(values, release, read_policy(policy))):
+        if verdict.flag is None:
+            assert verdict.what
+            assert verdict.why
+            assert "nothing was changed" in verdict.remedy
+            continue
+        known = known_flags()[verdict.name]
+        assert known.risk in {FlagClass.PLAIN, FlagClass.CARE, FlagClass.WEAKENS}
+        if verdict.name in policy["allow"]:
+            assert ANY == policy["allow"][verdict.name]
+        else:
+            assert "default" == policy["base"]
+            assert known.risk is FlagClass.PLAIN or verdict.flag.value in known.plain
+
+
+@pytest.mark.feature("F3")
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--debug=true", "--bogus=1"], "flag provided but not defined: -bogus"),
+        (["--network=moon"], "invalid network type"),
+        (["--file-access=shared"], "incompatible with shared file access"),
+    ],
+)
+def test_the_binary_on_the_controller_refuses_with_the_flags_and_its_own_reason(binaries, release, flags, reason):
+    artifacts = ArtifactSet(release, host_architecture(), binaries[release].parent, (), "the lab", ())
+
+    with pytest.raises(InvalidInputError, match=reason) as caught:
+        require_accepted(artifacts, flags)
+
+    assert f"runsc {release} refuses the flags {' '.join(flags)}" == caught.value.what
+    assert require_accepted(artifacts, ["--net-raw=true"])
+
+
+def test_a_binary_that_cannot_run_here_leaves_the_judgement_to_the_node(binaries, tmp_path):
+    other = {"x86_64": "aarch64", "aarch64": "x86_64"}[host_architecture()]
+    (tmp_path / "runsc").write_bytes(b"\x7fELF, but not quite")
+    (tmp_path / "runsc").chmod(0o755)
+
+    assert not require_accepted(ArtifactSet(RELEASES[-1], other, tmp_path, (), "", ()), ["--bogus=1"])
+    assert not require_accepted(ArtifactSet(RELEASES[-1], host_architecture(), tmp_path, (), "", ()), ["--bogus=1"])
