@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator.cli import commands, flags
+from orchestrator.cli.logs import logs
 from orchestrator.errors import GvisorNodesError
 
 if TYPE_CHECKING:
@@ -86,7 +87,15 @@ def _root(
     pass
 
 
-for _command in (commands.plan, commands.apply, commands.verify, commands.status, commands.remove, commands.inventory):
+for _command in (
+    commands.plan,
+    commands.apply,
+    commands.verify,
+    commands.status,
+    logs,
+    commands.remove,
+    commands.inventory,
+):
     app.command(epilog=EPILOG)(_command)
 app.command("flags", epilog=EPILOG)(flags.show)
 

@@ -54,6 +54,13 @@ def remove_row(host: HostResult) -> dict[str, Any]:
     }
 
 
+def logs_row(host: HostResult) -> dict[str, Any]:
+    """Return what ``logs`` says: the file that was written here, and what is in it; ``size`` in bytes."""
+    report = host.data.get("report") or {}
+    names = ("file", "size", "containers", "files", "left_out", "pods", "stopped")
+    return {"host": host.host, "outcome": host.outcome, **{name: report.get(name) for name in names}}
+
+
 def status_row(host: HostResult) -> dict[str, Any]:
     """Return what ``status`` says: what is on the node, when it was proved, and what differs from what is wanted."""
     probe = host.data.get("probe") or {}
@@ -71,6 +78,7 @@ def status_row(host: HostResult) -> dict[str, Any]:
         "flags": (generation.get("flags") or "").split(),
         "generation": number,
         "proved": _time(sealed.get("at")),
+        "debug_logs_stopped": (state.get("retention") or {}).get("stopped") or None,
         "drift": [f"{change.get('what')}: {change.get('why')}" for change in plan.get("changes") or []],
     }
 

@@ -36,7 +36,7 @@ def console() -> Console:
 
 
 def show(out: Console, command: str, rows: list[Row]) -> None:
-    """Print the table of ``command`` (``plan``, ``apply``, ``verify``, ``status`` or ``remove``)."""
+    """Print the table of ``command`` (``plan``, ``apply``, ``verify``, ``status``, ``logs`` or ``remove``)."""
     columns, cells = _LAYOUTS[command]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
@@ -125,6 +125,11 @@ def _impact(rows: list[Row]) -> Iterable[Text]:
 
 
 _FOOTERS: dict[str, Callable[[list[Row]], Iterable[Text]]] = {"drivers": _impact}
+def _logs(row: Row) -> Iterable[list[Text]]:
+    fields = ("host", "containers", "files", "left_out", "size", "file")
+    yield [*(_cell(row[name]) for name in fields), _outcome(row)]
+
+
 _PROVED = ("HOST", "CONTAINERD", "GVISOR", "RESTARTS", "PROOF", "SECONDS", "RESULT")
 _LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Row], Iterable[list[Text]]]]] = {
     "apply": (_PROVED, _apply),
@@ -132,6 +137,7 @@ _LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Row], Iterable[list[Text]]]
     "plan": (("HOST", "RESTART", "WHAT", "WHY"), _plan),
     "status": (("HOST", "CONTAINERD", "GVISOR", "FLAGS", "GENERATION", "PROVED", "DRIFT"), _status),
     "drivers": (("HOST", "DRIVER", "RELEASE", "IN USE", "VERDICT", "BY", "NEAREST"), _drivers),
+    "logs": (("HOST", "CONTAINERS", "LOGS", "LEFT OUT", "BYTES", "FILE", "RESULT"), _logs),
     "remove": (("HOST", "REMOVED", "RESTARTS", "SECONDS", "RESULT"), _remove),
 }
 

@@ -27,7 +27,8 @@ A record can be lost. A pod that runs then keeps its generation all the same:
 Rules of the scripts: POSIX sh as dash and busybox have it; standard input is never touched (containerd 2.x sends
 bootstrap parameters there); nothing is evaluated; of ``config.json``, which a pod's author has a hand in, nothing but
 an id of exactly 64 hex digits reaches a path. What they cannot do they say on standard error and exit 128, the
-code that runsc itself uses for its own failures; nothing is guessed, because a wrong release harms the pod.
+code that runsc itself uses for its own failures; nothing is guessed, because a wrong release harms the pod. A debug log
+that cannot be made is the exception: the pod starts without it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ from orchestrator.errors import InvalidInputError
 RECORD_NAME: Final = ".gvisor-nodes-generation"
 VARIABLE: Final = "GVISOR_NODES_GENERATION"
 FAILURE_CODE: Final = 128
+
+LOGS_STOPPED: Final = "/run/gvisor-nodes/debug-logs-stopped"
+"""While this is there, containers start without a debug log; :mod:`orchestrator.gvisor.log_retention` makes it."""
 
 _DIRECTORY = re.compile(r"(/[A-Za-z0-9._-]+)+")
 
@@ -191,6 +195,17 @@ read_name() {
   esac
 }
 
+# Whether the log that the flag $1 names can be made. A runsc that cannot open its log does not start, and logs must
+# not cost a pod; so it is tried, in the directory that runsc would make itself. Standard error is the container's, so
+# nothing is said: who looks finds the mark, and gvisor-nodes-logs.service tells the journal.
+can_log() {
+  log=${1#--debug-log=}
+  [ ! -e '@STOPPED@' ] || return 1
+  log=${log%/*}
+  [ -d "$log" ] || mkdir -p "$log" || return 1
+  { true >"$log/.gvisor-nodes-$$"; } && rm -f "$log/.gvisor-nodes-$$"
+} 2>/dev/null
+
 source=$directory/current
 if has_record ./; then
   source=./$record
@@ -220,6 +235,10 @@ while IFS= read -r flag; do
         [ -n "$name" ] || break
         flag=${flag%%"%ID%"*}$name${flag#*"%ID%"}
         ;;
+      --debug-log=/*/?*)
+        ! can_log "$flag" || set -- "$@" "$flag"
+        break
+        ;;
       *)
         set -- "$@" "$flag"
         break
@@ -248,17 +267,21 @@ def render_shim(directory: str) -> bytes:
     return _render(_HEAD + _SHIM, directory, "containerd calls it; it execs the shim of the pod's generation.")
 
 
-def render_runsc(directory: str) -> bytes:
+def render_runsc(directory: str, stopped: str = LOGS_STOPPED) -> bytes:
     """The script to put at ``<directory>/runsc``.
+
+    Args:
+        directory: where the dispatchers and the generations are.
+        stopped: while this file is there, no container gets a debug log.
 
     Raises:
         InvalidInputError: the directory is no plain absolute path.
     """
     purpose = "The shim calls it; it execs the runsc of the pod's generation, with that generation's flags."
-    return _render(_HEAD + _RUNSC, directory, purpose)
+    return _render(_HEAD + _RUNSC, directory, purpose, stopped)
 
 
-def _render(template: str, directory: str, purpose: str) -> bytes:
+def _render(template: str, directory: str, purpose: str, stopped: str = LOGS_STOPPED) -> bytes:
     if not _DIRECTORY.fullmatch(directory) or {".", ".."} & set(directory.split("/")):
         raise InvalidInputError(
             f"{directory!r} cannot hold the dispatchers",
@@ -270,6 +293,7 @@ def _render(template: str, directory: str, purpose: str) -> bytes:
         .replace("@RECORD@", RECORD_NAME)
         .replace("@VARIABLE@", VARIABLE)
         .replace("@FAILURE@", str(FAILURE_CODE))
+        .replace("@STOPPED@", stopped)
         .replace("@DIRECTORY@", directory)
     )
     return text.encode()

@@ -11,13 +11,14 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.errors import InvalidInputError
 from orchestrator.gvisor import dispatchers
 from orchestrator.gvisor.flag_policy import read_policy
 from orchestrator.gvisor.flags import parse_flags, render
+from orchestrator.planning.debug_logs import Limits, retention_files, writes_logs
 
 SCHEMA = 1
 """Part of every fingerprint: raised when the same wish leads to other files on a node."""
@@ -42,6 +43,16 @@ DEFAULTS: Mapping[str, Any] = {
     "debug_logs_directory": "/var/log/runsc",
     "debug_logs_mode": "0755",
     "nvproxy_check_releases": [],
+    "debug_logs_group": "root",
+    "debug_logs_max_age": 7,
+    "debug_logs_max_size": 1024,
+    "debug_logs_min_free": 512,
+    "debug_logs_interval": 5,
+    "debug_logs_collect_to": "",
+    "debug_logs_collect_pod": "",
+    "debug_logs_collect_container": "",
+    "debug_logs_collect_since": "",
+    "debug_logs_collect_size": 256,
     "proof_timeout": 60,
 }
 """Every variable a playbook knows, with its default; the roles' ``defaults/main.yml`` say the same (tested)."""
@@ -50,7 +61,8 @@ _PATH = re.compile(r"/[A-Za-z0-9._+@/-]*")
 _HANDLER = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _RELEASE = re.compile(r"\d{8}\.\d+")
 _SERVICE = re.compile(r"[A-Za-z0-9:_.@-]+")
-_MODE = re.compile(r"0?[0-7]{3}")
+_MODE = re.compile(r"0?[0-7][0145][0145]")
+_GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,31}|[0-9]{1,9}")
 _URL = re.compile(r"https?://[A-Za-z0-9.:_~/%+-]+")
 _TEMPLATE = ("{{", "{%", "{#")
 
@@ -68,6 +80,8 @@ class DesiredState:
     state_directory: str
     debug_logs_directory: str
     debug_logs_mode: str
+    debug_logs_group: str
+    debug_logs_limits: Limits
     host_root: str
 
     @property
@@ -108,6 +122,10 @@ class DesiredState:
         return "".join(f"{flag}\n" for flag in self.flags)
 
     @property
+    def _retention(self) -> list[dict[str, Any]]:
+        return retention_files(self.directory, self.debug_logs_directory, self.debug_logs_limits)
+
+    @property
     def fingerprint(self) -> str:
         """A sha256 over everything that decides what is on the node; equal wishes, equal fingerprints."""
         content = {
@@ -118,7 +136,8 @@ class DesiredState:
             "handler": self.handler,
             "service": self.service,
             "state_directory": self.state_directory,
-            "logs": [self.debug_logs_directory, self.debug_logs_mode],
+            "logs": [self.debug_logs_directory, self.debug_logs_mode, self.debug_logs_group],
+            "retention": self._retention if writes_logs(self.flags) else asdict(self.debug_logs_limits),
             "files": {name: hashlib.sha256(data).hexdigest() for name, data in self.dispatchers.items()},
             "runsc.toml": hashlib.sha256(self.runsc_toml).hexdigest(),
         }
@@ -262,7 +281,14 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
         service=_text(values, "containerd_service", _SERVICE, "a systemd unit"),
         state_directory=state_directory,
         debug_logs_directory=logs,
-        debug_logs_mode=_text(values, "debug_logs_mode", _MODE, "an octal mode such as 0755").zfill(4),
+        debug_logs_mode=_text(values, "debug_logs_mode", _MODE, "an octal mode that only the owner can write").zfill(4),
+        debug_logs_group=_text(values, "debug_logs_group", _GROUP, "the name or number of a group"),
+        debug_logs_limits=Limits(
+            max_age=_number(values, "debug_logs_max_age", 0, 3650),
+            max_size=_number(values, "debug_logs_max_size", 1, 10**8),
+            min_free=_number(values, "debug_logs_min_free", 0, 10**8),
+            interval=_number(values, "debug_logs_interval", 1, 1440),
+        ),
         host_root=_path(values, "node_host_root"),
     )
     if desired.handler == "runc":

@@ -17,6 +17,7 @@ from orchestrator.errors import GvisorNodesError
 from orchestrator.gvisor import compatibility
 from orchestrator.planning import gpu
 from orchestrator.planning.containerd_config import DropIn, Edit, Handler, add_handler, check_main
+from orchestrator.planning.debug_logs import log_changes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -304,14 +305,7 @@ def _files(desired: DesiredState, state: NodeState) -> list[Change]:
 
 
 def _logs(desired: DesiredState, state: NodeState) -> list[Change]:
-    if not any(flag.startswith("--debug-log=") for flag in desired.flags):
-        return []
-    if state.logs is None:
-        return [Change("logs", desired.debug_logs_directory, "the directory for debug logs is missing")]
-    ours = any(e["path"] == desired.debug_logs_directory for e in (state.journal or {}).get("entries", []))
-    if ours and state.logs.mode != desired.debug_logs_mode:
-        return [Change("logs", desired.debug_logs_directory, f"its mode is {state.logs.mode}")]
-    return []
+    return [Change("logs", what, why) for what, why in log_changes(desired, state)]
 
 
 def _proof(desired: DesiredState, state: NodeState, *, changed: bool) -> list[Change]:
@@ -334,13 +328,6 @@ def _proof(desired: DesiredState, state: NodeState, *, changed: bool) -> list[Ch
 
 def _file(path: str, data: bytes, mode: str) -> dict[str, Any]:
     return {"path": path, "kind": "file", "mode": mode, "content": base64.b64encode(data).decode()}
-
-
-def log_files(desired: DesiredState) -> list[dict[str, Any]]:
-    """What the module ``gvisor_files`` shall make for debug logs; empty where no flag writes any."""
-    if not any(flag.startswith("--debug-log=") for flag in desired.flags):
-        return []
-    return [{"path": desired.debug_logs_directory, "kind": "directory", "mode": desired.debug_logs_mode, "tree": True}]
 
 
 def generation_files(desired: DesiredState, number: int) -> list[dict[str, Any]]:

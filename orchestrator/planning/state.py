@@ -45,6 +45,7 @@ class Described(_View):
     gid: int
     sha256: str | None = None
     target: str | None = None
+    group: str | None = None
 
 
 class Dump(_View):
@@ -146,6 +147,14 @@ class Users(_View):
     pods: list[Pod]
 
 
+class Retention(_View):
+    """What keeps debug logs below their limits: files by path, the timer's state, why logs are stopped (empty: not)."""
+
+    files: dict[str, Described | None]
+    active: str = ""
+    stopped: str = ""
+
+
 class Nvidia(_View):
     """What the NVIDIA driver says of itself.
 
@@ -170,6 +179,7 @@ class NodeState(_View):
     containerd: Containerd
     tree: Tree
     logs: Described | None
+    retention: Retention | None = None
     journal: dict[str, Any] | None
     users: Users
     nvidia: Nvidia

@@ -1,6 +1,6 @@
 # Copyright the gvisor-nodes authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make the generation, the dispatchers and ``current``, or the directory for debug logs."""
+"""Make the generation, the dispatchers and ``current``, or the directory for debug logs and what keeps it small."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import base64
 
 from ansible.plugins.loader import action_loader
 
-from orchestrator.planning.plan import generation_files, log_files
+from orchestrator.planning.debug_logs import TIMER, log_files
+from orchestrator.planning.plan import generation_files
 
 NodeAction = action_loader.get("gvisor_base", class_only=True).__mro__[1]
 
@@ -22,7 +23,7 @@ class ActionModule(NodeAction):
         logs = self._task.args.get("of") == "debug_logs"
         self.step = "debug-logs" if logs else "generation"
         plan = self.plan()
-        files = log_files(self.desired) if logs else generation_files(self.desired, plan.generation)
+        files = log_files(self.desired, self.state) if logs else generation_files(self.desired, plan.generation)
         wanted = plan.needs("logs") if logs else plan.needs("generation", "files")
         what = self.desired.debug_logs_directory if logs else f"generation {plan.generation}"
         if not wanted:
@@ -39,7 +40,12 @@ class ActionModule(NodeAction):
             "service": self.desired.service,
         }
         found = self.module(
-            "gvisor_files", **self.place, token=self.memory["token"], files=files, remember={"settings": settings}
+            "gvisor_files",
+            **self.place,
+            token=self.memory["token"],
+            files=files,
+            timer=TIMER if logs else "",
+            remember={"settings": settings},
         )
         diff = [self.as_diff(file) for file in files if file["path"] in found["made"]]
         message = f"{what} made" if found["changed"] else f"{what} is there"

@@ -83,6 +83,10 @@ class ActionModule(NodeAction):
             },
             "journal": None if state.journal is None else {"sealed": state.sealed},
             "pods": [pod.model_dump() for pod in state.users.pods],
+            "retention": {
+                "active": state.retention.active if state.retention else "",
+                "stopped": state.retention.stopped if state.retention else "",
+            },
             "nvidia": state.nvidia.model_dump(),
             "milliseconds": self.memory["state"].get("milliseconds"),
         }

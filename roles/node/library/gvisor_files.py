@@ -14,13 +14,28 @@ options:
   token: {type: str, required: true, description: The token of the lease.}
   host_root: {type: path, default: /, description: The root directory of the host.}
   state_directory: {type: path, required: true, description: Where the journal is.}
-  files: {type: list, elements: dict, required: true, description: 'Things to make: path, kind, content, mode, target.'}
+  files: {type: list, elements: dict, required: true,
+          description: 'Things to make: path, kind, content, mode, target; for a directory of ours also group.'}
+  timer: {type: str, default: '', description: A systemd timer among the files that shall run.}
   remember: {type: dict, description: Values to keep in the journal.}
 author: The gvisor-nodes authors
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.gvisor_host import group_id
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root
+from ansible.module_utils.gvisor_units import activate
+
+
+def give_to_group(root, journal, wanted, gid):
+    """Let a directory of ours belong to this group; True if it did not."""
+    real, entry = root.real(wanted["path"]), journal.entry(wanted["path"])
+    if gid is None or entry is None or entry["before"] is not None or os.stat(real).st_gid == gid:
+        return False
+    os.chown(real, -1, gid)
+    return True
 
 
 def main():
@@ -30,6 +45,7 @@ def main():
             "host_root": {"type": "str", "default": "/"},
             "state_directory": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "dict", "required": True},
+            "timer": {"type": "str", "default": ""},
             "remember": {"type": "dict"},
         }
     )
@@ -40,13 +56,17 @@ def main():
     try:
         Lease(root, options["token"]).renew()
         journal = Journal(root, options["state_directory"])
+        groups = {file["path"]: group_id(root, file["group"]) for file in options["files"] if file.get("group")}
         if options["remember"]:
             journal.data.update(options["remember"])
             journal.save()
         for wanted in options["files"]:
             path = wanted["path"]
-            if journal.put(wanted):
+            put = journal.put(wanted)
+            if give_to_group(root, journal, wanted, groups.get(path)) or put:
                 made.append(path)
+        if options["timer"] and activate(root, options["timer"], made):
+            made.append(options["timer"])
     except NodeError as error:
         module.fail_json(msg=str(error), node_error=error.answer)
     except OSError as error:

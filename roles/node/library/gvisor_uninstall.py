@@ -27,6 +27,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import listdir, run, users
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root
 from ansible.module_utils.gvisor_transaction import disarm, sweep
+from ansible.module_utils.gvisor_units import forget_units, stop_units
 
 SHIM_STATE = "/run/containerd/runsc"
 
@@ -83,7 +84,9 @@ def main():
         if journal.data.get("containerd"):
             sweep(root, journal.data["containerd"]["config"])
         forget_shim_state(root)
+        stop_units(root, journal)
         kept = journal.take_back()
+        forget_units(root, journal)
         journal.erase()
         shutil.rmtree(root.real("/run/gvisor-nodes"), ignore_errors=True)
     except NodeError as error:

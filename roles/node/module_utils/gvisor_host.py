@@ -8,6 +8,7 @@ Python >= 3.9, no Ansible.
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ import sys
 import time
 
 from ansible.module_utils.gvisor_journal import Journal, NodeError, Root, describe
+from ansible.module_utils.gvisor_units import retention
 
 SHOW = "MainPID,ExecStart,ActiveState,SubState,KillMode,ExecMainStartTimestampMonotonic,LoadState"
 SANDBOX_ID = "io.kubernetes.cri.sandbox-id"
@@ -259,6 +261,43 @@ def users(root, directory):
     return {"processes": processes, "pods": pods}
 
 
+def offline_groups(root):
+    """Names to numbers of the groups in ``/etc/group`` of a host that is not this one."""
+    fields = [line.split(":") for line in (read_text(root.real("/etc/group")) or "").splitlines()]
+    return {field[0]: int(field[2]) for field in fields if len(field) > 2 and field[2].isdigit()}  # noqa: PLR2004
+
+
+def group_id(root, name):
+    """The number of a group of the host by its name or number."""
+    if name.isdigit():
+        return int(name)
+    try:
+        return 0 if name == "root" else grp.getgrnam(name).gr_gid if root.is_live else offline_groups(root)[name]
+    except KeyError:
+        raise NodeError(
+            "there is no group %s on the node" % name,
+            remedy="make it, or set debug_logs_group to another",
+            refused=True,
+        ) from None
+
+
+def with_group(root, found):
+    """What ``describe`` found, with the name of its group; None where nobody has named it."""
+    if found is None:
+        return None
+    gid = found["gid"]
+    if gid == 0:
+        names = ["root"]
+    elif root.is_live:
+        try:
+            names = [grp.getgrgid(gid).gr_name]
+        except KeyError:
+            names = []
+    else:
+        names = [name for name, number in offline_groups(root).items() if number == gid]
+    return dict(found, group=names[0] if names else None)
+
+
 def original(root, journal):
     """The bytes of containerd's configuration as they were before us, if the journal keeps any."""
     name = (journal.data.get("containerd") or {}).get("original")
@@ -321,7 +360,8 @@ def probe(options):
         "state_storage": storage(root, options["state_directory"]),
         "containerd": found,
         "tree": tree_state(root, options["directory"]),
-        "logs": describe(root.real(options["debug_logs_directory"])),
+        "logs": with_group(root, describe(root.real(options["debug_logs_directory"]))),
+        "retention": retention(root, options["directory"]),
         "journal": journal.data if journal.exists or journal.begun else None,
         "original": original(root, journal),
         "users": users(root, options["directory"]),

@@ -243,6 +243,31 @@ def test_an_unknown_flag_is_an_error_before_anything_runs(cli):
     assert "nonsense" in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["node", "--pod", "cart"], "debug_logs_collect_pod is not a pod as namespace/name"),
+        (["node", "--container", "../x"], "debug_logs_collect_container is not"),
+        (["node", "--since", "yesterday"], "debug_logs_collect_since is no time"),
+        (["node", "--pod", "a/b", "--container", "abcdef"], "a pod and a container are asked for"),
+        (["all:!x"], "'all:!x' is not one host"),
+        (["a,b"], "'a,b' is not one host"),
+    ],
+)
+def test_logs_that_cannot_be_asked_for_are_an_error_before_anything_runs(cli, arguments, what):
+    ended, _out, err = cli("logs", "-i", "a,", *arguments)
+
+    assert ended == 2
+    assert what in err
+
+
+def test_logs_says_where_the_file_is_and_what_is_in_it():
+    report = {"file": "/x/a.tar.gz", "size": 10, "containers": 2, "files": 8, "left_out": 1, "pods": ["a/b"]}
+    row = summary.logs_row(HostResult("a", "ok", data={"report": report}))
+
+    assert {"host": "a", "outcome": "ok", "stopped": None, **report} == row
+
+
 def test_an_error_is_a_document_where_documents_are_asked_for(cli):
     ended, out, _err = cli("apply", "-i", "/none", "--output", "json")
 

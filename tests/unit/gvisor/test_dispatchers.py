@@ -58,7 +58,8 @@ class Node:
         self.bundles.mkdir()
         self.directory.mkdir()
         (self.directory / "containerd-shim-runsc-v1").write_bytes(render_shim(str(self.directory)))
-        (self.directory / "runsc").write_bytes(render_runsc(str(self.directory)))
+        self.stopped = path / "stopped"
+        (self.directory / "runsc").write_bytes(render_runsc(str(self.directory), str(self.stopped)))
 
     def generation(self, number, release, flags=()):
         programs = self.directory / "releases" / release
@@ -396,15 +397,15 @@ def test_a_generation_without_flags_adds_nothing(node):
     assert node.runsc(node.bundles, "list").answer["argv"][1:] == ["list"]
 
 
-def test_the_bundles_name_stands_for_id_in_flags_only(node):
-    node.generation(3, "20260905.0", ["--debug-log=/var/log/runsc/%ID%/%COMMAND%-gvisor.log", "--two=%ID%%ID%x%ID"])
+def test_the_bundles_name_stands_for_id_in_flags_only(node, tmp_path):
+    node.generation(3, "20260905.0", [f"--debug-log={tmp_path}/%ID%/%COMMAND%-gvisor.log", "--two=%ID%%ID%x%ID"])
     node.switch(3)
     bundle = node.bundle(CONTAINER)
 
     result = node.runsc(bundle, "create", "%ID%")
 
     assert [
-        f"--debug-log=/var/log/runsc/{CONTAINER}/%COMMAND%-gvisor.log",
+        f"--debug-log={tmp_path}/{CONTAINER}/%COMMAND%-gvisor.log",
         f"--two={CONTAINER}{CONTAINER}x%ID",
         "create",
         "%ID%",
@@ -453,6 +454,84 @@ def test_a_name_that_containerd_would_not_give_reaches_no_flag(node, name):
 
     assert result.answer["argv"][1:] == ["create"]
     assert record(bundle) == "3\n"
+
+
+@pytest.fixture
+def logging(node, tmp_path):
+    """A node whose containers log below this directory, which is not there yet."""
+    directory = tmp_path / "log" / "runsc"
+    node.generation(3, "20260905.0", ["--a=b", f"--debug-log={directory}/%ID%/%COMMAND%-gvisor.log", "--debug=true"])
+    node.switch(3)
+    return directory
+
+
+def test_the_directory_of_a_containers_log_is_made_as_runsc_would_and_nothing_else(node, logging):
+    bundle = node.bundle(CONTAINER)
+    for _ in range(2):
+        result = node.runsc(bundle, "create", "read-stdin")
+        flag = f"--debug-log={logging}/{CONTAINER}/%COMMAND%-gvisor.log"
+        assert ["--a=b", flag, "--debug=true", "create", "read-stdin"] == result.answer["argv"][1:]
+        assert (result.answer["stdin"], result.error) == ("the parameters of containerd", "")
+
+    assert [CONTAINER] == os.listdir(logging)
+    assert os.listdir(logging / CONTAINER) == []
+    assert (logging / CONTAINER).stat().st_mode & 0o7777 == 0o777 & ~current_umask()
+
+
+def current_umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def cannot_be_made_because_a_file_is_there(logging):
+    logging.parent.mkdir()
+    logging.write_text("")
+
+
+def cannot_be_made_because_the_file_system_is_read_only(logging):
+    logging.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(logging)], check=True)
+
+
+def has_no_room_for_another_file(logging):
+    (logging / CONTAINER).mkdir(parents=True)
+    # One inode, which the root of the file system takes.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "none", str(logging / CONTAINER)], check=True)
+
+
+@pytest.mark.feature("F8")
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        cannot_be_made_because_a_file_is_there,
+        cannot_be_made_because_the_file_system_is_read_only,
+        has_no_room_for_another_file,
+    ],
+)
+def test_a_log_that_cannot_be_made_costs_no_pod_and_says_nothing_into_the_containers_streams(node, logging, break_it):
+    bundle = node.bundle(CONTAINER)
+    break_it(logging)
+    try:
+        result = node.runsc(bundle, "create", "%ID%")
+    finally:
+        for path in (logging, logging / CONTAINER):
+            subprocess.run(["umount", "-q", str(path)], check=False, capture_output=True)
+
+    assert ["--a=b", "--debug=true", "create", "%ID%"] == result.answer["argv"][1:]
+    assert (result.code, result.error) == (0, "")
+
+
+@pytest.mark.feature("F8")
+def test_while_the_mark_is_there_containers_start_without_a_log_and_nothing_is_made(node, logging):
+    bundle = node.bundle(CONTAINER)
+    node.stopped.write_text("the disk is full\n")
+
+    assert ["--a=b", "--debug=true", "create"] == node.runsc(bundle, "create").answer["argv"][1:]
+    assert not logging.exists()
+
+    node.stopped.unlink()
+    assert node.runsc(bundle, "create").answer["argv"][2].startswith("--debug-log=")
 
 
 def test_outside_a_bundle_a_flag_that_needs_an_id_is_left_out(node, tmp_path):

@@ -298,6 +298,47 @@ def test_files_are_made_in_order_and_only_once(root, call, token):
     assert not call(gvisor_files, **BASE, token="t", files=files)["changed"]
 
 
+def test_a_directory_of_ours_gets_the_hosts_group_and_one_that_was_there_keeps_its_own(root, call, token):
+    Path(root.real("/etc/group")).write_text("root:x:0:\nshipper:x:4711:\n")
+    Path(root.real("/srv")).mkdir()
+    files = [
+        {"path": path, "kind": "directory", "mode": "0750", "group": "shipper", "tree": True}
+        for path in ("/var/log/runsc", "/srv")
+    ]
+    assert ["/var/log/runsc"] == call(gvisor_files, **BASE, token="t", files=files)["made"]
+    assert not call(gvisor_files, **BASE, token="t", files=files)["changed"]
+    assert (4711, 0o750) == (
+        os.stat(root.real("/var/log/runsc")).st_gid,
+        os.stat(root.real("/var/log/runsc")).st_mode & 0o777,
+    )
+    assert 0 == os.stat(root.real("/srv")).st_gid
+    assert "shipper" == call(gvisor_probe, **PROBE)["state"]["logs"]["group"]
+
+    os.chown(root.real("/var/log/runsc"), 0, 0)
+    assert ["/var/log/runsc"] == call(gvisor_files, **BASE, token="t", files=files)["made"]
+
+
+def test_a_group_that_the_host_does_not_have_is_refused_before_anything_is_made(root, call, token):
+    files = [
+        {"path": "/opt/first", "kind": "directory"},
+        {"path": "/var/log/runsc", "kind": "directory", "group": "nobody-here"},
+    ]
+    answer = call(gvisor_files, **BASE, token="t", files=files)
+
+    assert "there is no group nobody-here on the node" == answer["node_error"]["what"]
+    assert not Path(root.real("/opt/first")).exists()
+
+
+def test_units_below_another_root_are_files_that_nobody_is_told_of(root, call, token):
+    unit = "/etc/systemd/system/gvisor-nodes-logs.timer"
+    files = [{"path": unit, "kind": "file", "content": base64.b64encode(b"[Timer]\n").decode()}]
+    answer = call(gvisor_files, **BASE, token="t", files=files, timer="gvisor-nodes-logs.timer")
+
+    assert [unit] == answer["made"]
+    found = call(gvisor_probe, **PROBE)["state"]["retention"]
+    assert ("file", "", "") == (found["files"][unit]["kind"], found["active"], found["stopped"])
+
+
 def test_a_file_that_cannot_be_written_is_an_error_that_names_it(root, call, token):
     Path(root.real("/opt/gvisor-nodes")).write_text("a file where a directory belongs")
     files = [{"path": f"{DIRECTORY}/current", "kind": "file", "content": ""}]

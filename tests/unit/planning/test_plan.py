@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.planning.debug_logs import log_files, retention_files
 from orchestrator.planning.desired import read_variables
-from orchestrator.planning.plan import generation_files, generation_number, log_files, plan
+from orchestrator.planning.plan import generation_files, generation_number, plan
 from orchestrator.planning.removal import running
 from orchestrator.planning.state import NodeState
 
@@ -24,6 +26,18 @@ def wanted(**variables):
 
 def probe(name):
     return json.loads((DATA / f"probe-{name}.json").read_text())
+
+
+def retained(desired):
+    """What a probe finds of the retention of debug logs, where it is as it should be."""
+    found = {}
+    for file in retention_files(desired.directory, desired.debug_logs_directory, desired.debug_logs_limits):
+        found[file["path"]] = {"kind": file["kind"], "mode": file.get("mode", "0777"), "uid": 0, "gid": 0}
+        if file["kind"] == "link":
+            found[file["path"]]["target"] = file["target"]
+        else:
+            found[file["path"]]["sha256"] = hashlib.sha256(base64.b64decode(file["content"])).hexdigest()
+    return found
 
 
 def installed(desired=None):
@@ -40,7 +54,9 @@ def installed(desired=None):
             "gid": 0,
             "sha256": hashlib.sha256(data).hexdigest(),
         }
-    raw["logs"] = {"kind": "directory", "mode": "0755", "uid": 0, "gid": 0}
+    raw["logs"] = {"kind": "directory", "mode": "0755", "uid": 0, "gid": 0, "group": "root"}
+    raw["retention"] = {"files": retained(desired), "active": "active", "stopped": ""}
+    raw["journal"]["entries"] += [{"path": path, "before": None} for path in raw["retention"]["files"]]
     raw["journal"]["entries"].append({"path": "/var/log/runsc", "before": None, "made": "directory", "tree": True})
     raw["journal"]["sealed"]["fingerprint"] = desired.fingerprint
     return raw
@@ -261,8 +277,65 @@ def test_the_last_file_of_a_generation_is_the_switch():
 
 
 def test_a_log_directory_is_made_only_where_a_flag_writes_logs():
-    assert "/var/log/runsc" == log_files(wanted())[0]["path"]
-    assert [] == log_files(wanted(runsc_flags={}))
+    clean = NodeState.model_validate(probe("clean"))
+
+    assert [
+        "/var/log/runsc",
+        "/opt/gvisor-nodes/debug-logs-retention",
+        "/etc/systemd/system/gvisor-nodes-logs.service",
+        "/etc/systemd/system/gvisor-nodes-logs.timer",
+        "/etc/systemd/system/timers.target.wants/gvisor-nodes-logs.timer",
+    ] == [file["path"] for file in log_files(wanted(), clean)]
+    assert [] == log_files(wanted(runsc_flags={}), clean)
+    assert "logs" not in steps(probe("clean"), wanted(runsc_flags={}))
+
+
+@pytest.mark.feature("F8")
+def test_what_keeps_logs_small_stays_when_the_flag_goes():
+    off = wanted(runsc_flags={})
+    state = NodeState.model_validate(installed())
+
+    assert "/opt/gvisor-nodes/debug-logs-retention" == log_files(off, state)[0]["path"]
+    assert "logs" not in steps(installed(), off)
+    assert "logs" in steps(changed(installed(), retention__active="inactive"), off)
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "why"),
+    [
+        ("logs", None, "missing"),
+        ("logs__mode", "0700", "its mode is 0700"),
+        ("logs__group", "adm", "its group is adm"),
+        ("retention__active", "failed", "it is failed"),
+        ("retention__active", "", "it is not known to systemd"),
+        ("retention__files", {}, "missing"),
+    ],
+)
+def test_debug_logs_that_are_not_as_they_should_be_are_named_and_need_no_restart(what, value, why):
+    found = make(changed(installed(), **{what: value}))
+
+    assert why in next(change.why for change in found.changes if change.step == "logs")
+    assert {"logs", "proof"} == {change.step for change in found.changes}
+    assert not found.restart
+
+
+def test_a_directory_for_debug_logs_that_was_there_before_keeps_mode_and_group():
+    raw = changed(installed(), logs__mode="0711", logs__group="adm", logs__gid=4)
+    for entry in raw["journal"]["entries"]:
+        if entry["path"] == "/var/log/runsc":
+            entry["before"] = {"kind": "directory", "mode": "0711"}
+
+    assert not make(raw).needed
+
+
+def test_other_limits_are_other_files_and_need_no_restart():
+    found = make(installed(), wanted(debug_logs_max_size=2048, debug_logs_interval=10))
+
+    assert {
+        "/opt/gvisor-nodes/debug-logs-retention",
+        "/etc/systemd/system/gvisor-nodes-logs.timer",
+    } == {change.what for change in found.changes if change.step == "logs"}
+    assert not found.restart
 
 
 @pytest.mark.feature("H4")
