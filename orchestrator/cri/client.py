@@ -7,6 +7,7 @@ server refuses as a malformed header.
 from __future__ import annotations
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.cri.faults import CallError
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 # A local daemon answers in milliseconds; ten seconds is a daemon that hangs.
 ANSWER_SECONDS = 10.0
+
+# A containerd that was just started answers every call so, from the moment its socket is there until it has looked at
+# the pods that run: UNKNOWN on 1.x, UNAVAILABLE on 2.x (checkInitialized in its CRI's instrumented_service.go). The
+# call was not looked at, so it is made again, within its deadline.
+NOT_YET = "server is not initialized yet"
+PAUSE = 0.05
 
 # Quick to try again, for a daemon that is just starting. grpc.min_reconnect_backoff_ms stays as it is: it is also how
 # long a connection may take to be made, and over a bridge that is a round trip to the node.
@@ -112,8 +119,19 @@ class RuntimeClient:
         )
 
     def _call(self, name: str, request: Any, seconds: float, *, wait: bool = False, stoppable: bool = True) -> Any:
-        future = getattr(self._stub, name).future(request, timeout=max(0.001, seconds), wait_for_ready=wait)
-        with (self._stop if stoppable else Stop()).by(future.cancel):
+        end = time.monotonic() + seconds
+        while True:
+            left = max(0.001, end - time.monotonic())
+            try:
+                return self._call_once(name, request, left, wait=wait, stop=self._stop if stoppable else Stop())
+            except CallError as error:
+                if NOT_YET not in error.message or time.monotonic() + PAUSE >= end:
+                    raise
+            time.sleep(PAUSE)
+
+    def _call_once(self, name: str, request: Any, seconds: float, *, wait: bool, stop: Stop) -> Any:
+        future = getattr(self._stub, name).future(request, timeout=seconds, wait_for_ready=wait)
+        with stop.by(future.cancel):
             try:
                 return future.result()
             except self._grpc.RpcError as error:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 MODULE: Final = "gvisor.dev/gvisor"
 _PACKAGES: Final = {RUNSC: f"{MODULE}/runsc", SHIM: f"{MODULE}/shim"}
+# gVisor's sentry reads a goroutine's number at a fixed place of Go's own structure (pkg/goid), which moved in Go 1.25.
+# A release that was written for an older Go builds with a newer one, and its sandboxes then panic now and then
+# ("running on goroutine …": 20250205 built with Go 1.26, on a busy machine).
+_OWN_GO_BELOW: Final = (1, 25)
 _VERSION_VARIABLE: Final = f"{MODULE}/runsc/version.version"
 
 
@@ -67,6 +71,7 @@ def build(
         programs=_PACKAGES,
         link=f"-X {_VERSION_VARIABLE}={release_label(release)}",
         remedy=", or give a directory with the finished files",
+        own_go_below=_OWN_GO_BELOW,
     )
     gomodule.build(wanted, architecture, output, module_directory=module_directory, offline=offline, progress=progress)
 

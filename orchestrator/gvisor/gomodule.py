@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -41,6 +42,8 @@ class ModuleBuild:
         link: the linker's flags (``-ldflags``).
         tags: build tags.
         remedy: what to do where there is no Go, beside installing it.
+        own_go_below: a module whose go.mod names an older Go than this one, such as (1, 25), is built with exactly the
+            Go that it names, which the Go command fetches as it fetches modules. (0, 0): with the Go at hand.
     """
 
     label: str
@@ -51,6 +54,7 @@ class ModuleBuild:
     link: str
     tags: tuple[str, ...] = ()
     remedy: str = ""
+    own_go_below: tuple[int, int] = (0, 0)
 
     @property
     def module(self) -> str:
@@ -111,7 +115,11 @@ def build(
             directory = _download(go, wanted, work, environment)
         else:
             directory = module_directory.absolute()
-        _write_module_files(work, wanted, directory, replace=module_directory is not None)
+        named = named_go(directory)
+        if tuple(map(int, named.split(".")[:2])) < wanted.own_go_below:
+            progress(f"using Go {named}, for which {wanted.label} was written")
+            environment["GOTOOLCHAIN"] = f"go{named}"
+        _write_module_files(work, wanted, directory, named, replace=module_directory is not None)
         options = ["-trimpath", "-buildvcs=false", "-ldflags", wanted.link]
         if wanted.tags:
             options += ["-tags", ",".join(wanted.tags)]
@@ -151,12 +159,16 @@ def _download(go: str, wanted: ModuleBuild, work: Path, environment: dict[str, s
     return directory
 
 
-def _write_module_files(work: Path, wanted: ModuleBuild, directory: Path, *, replace: bool) -> None:
+def named_go(directory: Path) -> str:
+    """The version of Go that the module in this directory names, such as ``1.23.1``; 1.24 where it names none."""
+    lines = (directory / "go.mod").read_text(encoding="utf-8").splitlines()
+    found = (re.fullmatch(r"go\s+(\d+\.\d+(?:\.\d+)?)\s*(?://.*)?", line) for line in lines)
+    return next((match[1] for match in found if match), "1.24")
+
+
+def _write_module_files(work: Path, wanted: ModuleBuild, directory: Path, named: str, *, replace: bool) -> None:
     """A main module of our own, because a dependency's main packages are built from outside it."""
-    toolchain = next(
-        (line for line in (directory / "go.mod").read_text().splitlines() if line.startswith("go ")), "go 1.24"
-    )
-    text = f"module gvisor-nodes.invalid/build\n\n{toolchain}\n\nrequire {wanted.path} {wanted.version}\n"
+    text = f"module gvisor-nodes.invalid/build\n\ngo {named}\n\nrequire {wanted.path} {wanted.version}\n"
     if replace:
         text += f"\nreplace {wanted.path} => {json.dumps(str(directory))}\n"
     (work / "go.mod").write_text(text)

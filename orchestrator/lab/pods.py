@@ -225,7 +225,7 @@ class Pods:
         """
         self._import_image()
         uid = str(uuid.uuid4())
-        log_directory = f"{_LOGS}/{namespace}_{name}_{uid}"
+        log_directory = f"{_LOGS}/{namespace.replace('/', '-')}_{name.replace('/', '-')}_{uid}"
         kubelet = {"name": name, "namespace": namespace, "uid": uid}
         config = self.cri.sandbox_config(
             name=name,

@@ -16,7 +16,7 @@ from orchestrator.gvisor.gobuild import build
 
 VERSION = "v0.0.0-20260817000000-0123456789ab"
 SOURCES = {
-    "go.mod": "module gvisor.dev/gvisor\n\ngo 1.21\n",
+    "go.mod": "module gvisor.dev/gvisor\n\ngo 1.25\n",
     "runsc/version/version.go": (
         'package version\n\nvar version = "VERSION_MISSING"\n\nfunc Version() string { return version }\n'
     ),
@@ -161,6 +161,21 @@ def test_a_patched_copy_is_built_in_place_of_the_published_module(world, module)
     assert b"runsc version release-20260905.0\n" in printed.stdout
     assert before == snapshot(copy)
     assert sorted(path.name for path in (world.root / "out").iterdir()) == ["containerd-shim-runsc-v1", "runsc"]
+
+
+def test_a_release_that_was_written_for_an_older_go_is_built_with_that_go(world, module):
+    copy = world.root / "copy"
+    for name, content in SOURCES.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(content.replace("go 1.25", "go 1.23.1"))
+    said = []
+
+    # The proxy of this test has no Go, so the error shows which one was asked for.
+    with pytest.raises(GvisorNodesError) as raised:
+        build("20260905.0", world.arch, world.root / "out", module_directory=copy, progress=said.append)
+
+    assert "go1.23.1" in raised.value.why
+    assert "using Go 1.23.1, for which gVisor release-20260905.0 was written" in said
 
 
 def test_a_build_that_fails_keeps_what_was_there_and_shows_the_compilers_words(world, module):

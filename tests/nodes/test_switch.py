@@ -1,0 +1,170 @@
+"""Releases and flags are switched under running pods: every pair of releases, up and down, on every containerd.
+
+A walk over the releases passes every ordered pair. Each of its steps is one switch: a pod is started before it, and
+looked at after it, after a restart of containerd, and after its records are gone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import ExitStack
+from itertools import pairwise
+
+import pytest
+from command import gvisor_nodes, starts
+from witness import BUNDLES, DIRECTORY, Polls, bundles, polled, processes, shim_state
+
+from orchestrator.gvisor.dispatchers import RECORD_NAME
+from orchestrator.lab import Lab
+from orchestrator.lab.pods import Pods
+from orchestrator.lab.removal import down
+from orchestrator.lab.tree import difference, snapshot
+
+OLD, MIDDLE, NEW = "20250205.0", "20260224.0", "20260905.0"
+
+# Every generation has flags of its own; the middle release's are unknown to the old one, the new one's to both.
+FLAGS = {
+    OLD: ("--net-raw=true",),
+    MIDDLE: ("--allow-suid=true",),
+    NEW: ("--allow-connected-on-save=true", "--panic-signal=12"),
+}
+
+# What the product lets through today; the rest is put into the generation by hand before a pod starts.
+PRODUCT = {"--debug", "--net-raw", "--nvproxy", "--panic-signal"}
+
+# The shortest walk over all ordered pairs of three releases.
+ALL = (OLD, MIDDLE, NEW, OLD, NEW, MIDDLE, OLD)
+
+WALKS = [
+    pytest.param("debian13", ALL, id="containerd-1.7"),
+]
+
+
+class Node:
+    """A node on which releases are switched."""
+
+    def __init__(self, lab, node, pods):
+        self.lab = lab
+        self.node = node
+        self.pods = pods
+        self.polls = Polls()
+
+    def switch(self, release):
+        """Make the release with its flags current, under polls; nothing is restarted."""
+        before = starts(self.node)
+        with polled(self.node, self.polls):
+            answer = self.apply(release)
+        assert answer.rc == 0, answer.stderr
+        assert (release, 0, "proved") == tuple(answer.host(self.node)[key] for key in ("release", "restarts", "proof"))
+        assert before == starts(self.node)
+
+    def apply(self, release):
+        known = [flag.removeprefix("--") for flag in FLAGS[release] if flag.split("=")[0] in PRODUCT]
+        words = [word for flag in known for word in ("--flag", flag)]
+        answer = gvisor_nodes(
+            "apply", "--release", release, *words, "--limit", self.node.name, inventory=self.lab.inventory
+        )
+        self._complete(release)
+        return answer
+
+    def _complete(self, release):
+        flags = f"{DIRECTORY}/generations/$(cat {DIRECTORY}/current)/flags"
+        for flag in FLAGS[release]:
+            self.node.run(f"grep -qxe {flag} {flags} || echo {flag} >> {flags}")
+
+    def start_pod(self, release):
+        """Start a pod with a container, and see that it runs the release."""
+        pod = self.pods.run("runsc", f"of-{release.replace('.', '-')}")
+        container = pod.start_container("first")
+        self.check(pod, release, container)
+        return pod, container
+
+    def check(self, pod, release, *containers):
+        """Every process of the pod is of the release, and runsc has its flags; the containers can be entered."""
+        found = processes(self.node)
+        for identity in (pod.id, *(container.id for container in containers)):
+            own = [process for process in found if process.belongs_to(identity)]
+            assert {release} == {process.release for process in own}, own
+            assert any(process.is_shim for process in own)
+            runsc = [process for process in own if not process.is_shim]
+            assert runsc
+            for process in runsc:
+                assert set(FLAGS[release]) <= set(process.argv), process
+        for container in containers:
+            code, text = pod.exec(container, ["dmesg"])
+            assert code == 0
+            assert "gVisor" in text
+
+    def lose_records(self, pod, *containers):
+        for identity in (pod.id, *(container.id for container in containers)):
+            self.node.run(f"rm {BUNDLES}/{identity}/{RECORD_NAME}")
+
+
+@pytest.fixture
+def walked(request, lab):
+    """A node of the kind, with all releases at hand; byte-identical at the end."""
+    kind = request.param
+    with ExitStack() as stack:
+        if kind == lab.kind:
+            chosen = lab
+        else:
+            name = f"test-switch-{secrets.token_hex(3)}"
+            stack.callback(down, name)
+            chosen = Lab.up(name, nodes=1, kind=kind)
+        for release in FLAGS:
+            chosen.ensure_release(release)
+        node = chosen.nodes[0]
+        gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=chosen.inventory)
+        before = snapshot(node)
+        with Pods(node) as pods:
+            try:
+                yield Node(chosen, node, pods)
+            finally:
+                pods.clear()
+        removed = gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=chosen.inventory)
+        assert removed.rc == 0, removed.stderr
+        assert [] == difference(before, snapshot(node))
+
+
+@pytest.mark.feature("A12")
+@pytest.mark.feature("J11")
+@pytest.mark.parametrize(("walked", "walk"), WALKS, indirect=["walked"])
+def test_a_pod_keeps_its_release_and_flags_over_every_switch(walked, walk):
+    installed = walked.apply(walk[0])
+    assert installed.rc == 0, installed.stderr
+    before = starts(walked.node)
+    survivor, first = walked.start_pod(walk[0])
+
+    for old, new in pairwise(walk):
+        pod, container = walked.start_pod(old)
+        walked.switch(new)
+
+        # kubelet restarts a container in the old pod, and starts a new pod
+        second = pod.start_container("second")
+        walked.check(pod, old, container, second)
+        fresh, other = walked.start_pod(new)
+
+        walked.node.run("systemctl restart containerd")
+        third = pod.start_container("third")
+        walked.check(pod, old, container, second, third)
+        walked.check(fresh, new, other)
+
+        walked.lose_records(pod, container, second, third)
+        fourth = pod.start_container("fourth")
+        walked.check(pod, old, container, second, third, fourth)
+        pod.stop_container(second)
+
+        fresh.remove()
+        pod.remove()
+        assert {survivor.id, first.id} == set(bundles(walked.node))
+
+    # a pod of the first generation, many switches later
+    last = survivor.start_container("last")
+    walked.check(survivor, walk[0], first, last)
+    survivor.remove()
+
+    assert [] == bundles(walked.node) == shim_state(walked.node) == processes(walked.node)
+    # once by the test in every step
+    assert len(walk) - 1 == starts(walked.node) - before
+    assert (0, "") == (walked.polls.bad, walked.polls.said)
+    assert walked.polls.count > 100
