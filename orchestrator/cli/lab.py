@@ -67,12 +67,13 @@ def up(
 
     Kinds of nodes: debian13 (containerd 1.7, the default), debian12 (containerd 1.6), containerd2 (containerd 2.4 on
     Debian 13) and containerd2.0 to containerd2.4. Several kinds go to the nodes in turn: with --kind debian12 --kind
-    containerd2 the first and the third node are debian12. Nodes that are there stay as they are.
+    containerd2 the first and the third node are debian12. Nodes that are there stay as they are. A lab that is there
+    keeps its release and its kinds unless others are named.
     """
-    from orchestrator.lab import DEFAULT_RELEASE, Lab  # noqa: PLC0415
+    from orchestrator.lab import Lab  # noqa: PLC0415
 
     with _progress() as progress:
-        lab = Lab.up(name, nodes, release=release or DEFAULT_RELEASE, kinds=kind or (), on_progress=progress)
+        lab = Lab.up(name, nodes, release=release, kinds=kind or (), on_progress=progress)
         progress(f"{len(lab.nodes)} nodes are ready: {', '.join(f'{node.name} ({node.kind})' for node in lab.nodes)}")
     typer.echo(lab.inventory)
 
@@ -103,16 +104,19 @@ def list_(
     if output is Output.JSON:
         typer.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+
+    from orchestrator.cli.tables import console  # noqa: PLC0415
 
     if not rows:
         typer.echo("there is no lab; make one: gvisor-nodes lab up", err=True)
         return
-    table = Table("lab", "node", "state", "ssh port", "kind", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("lab", "node", "state", "ssh port", "kind"):
+        table.add_column(column, no_wrap=True, overflow="ignore")  # people copy names
     for row in rows:
         table.add_row(*(str(row[key] or "-") for key in ("lab", "node", "state", "port", "kind")))
-    Console().print(table)
+    console().print(table)
     for inventory in sorted({str(row["inventory"]) for row in rows if row["inventory"]}):
         typer.echo(f"inventory: {inventory}")
 

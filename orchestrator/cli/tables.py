@@ -125,6 +125,8 @@ def _impact(rows: list[Row]) -> Iterable[Text]:
 
 
 _FOOTERS: dict[str, Callable[[list[Row]], Iterable[Text]]] = {"drivers": _impact}
+
+
 def _logs(row: Row) -> Iterable[list[Text]]:
     fields = ("host", "containers", "files", "left_out", "size", "file")
     yield [*(_cell(row[name]) for name in fields), _outcome(row)]

@@ -68,7 +68,7 @@ RULES: Final = (
         "read that, so no pod would start",
         evidence='run: shim of 20260905 on containerd 1.6.20 fails at RunPodSandbox (`dial unix {"version":2,…`), on '
         "1.7.24 and 2.0 to 2.4 it works; source: parseStartResponse is in containerd 1.7.0, and not in 1.6.36",
-        containerd=((), (1, 7)),
+        containerd=((1, 6), (1, 7)),  # an older one is refused with every release
         shim=((2,), ()),
         cure="upgrade containerd to 1.7 or newer",
     ),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 GOARCH: Final = {"x86_64": "amd64", "aarch64": "arm64"}
-"""What Go calls what uname calls …"""
+"""What Go, and with it the OCI image specification, calls what uname calls …"""
 
 _DOWNLOAD_TIMEOUT: Final = 900.0
 _BUILD_TIMEOUT: Final = 1800.0  # cold on one busy core; two idle cores need two minutes

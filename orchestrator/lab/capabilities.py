@@ -1,7 +1,8 @@
 """What this machine's kernel lets the lab do, asked from the kernel rather than guessed from names of places.
 
 Containers and some virtual machines take capabilities from root. One matters to nodes: without CAP_SYS_RESOURCE nobody
-may lower an ``oom_score_adj``, which containerd, and gVisor's shim, do for every pod and fail for every pod.
+may lower an ``oom_score_adj``, which containerd, and gVisor's shim, do for every pod and fail for every pod. One limit
+does too: inotify instances are counted for a user, whichever container they are in.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from orchestrator.errors import RefusedError
 
 CAP_SYS_RESOURCE = 24  # linux/capability.h
 CAP_SYS_ADMIN = 21  # linux/capability.h
+
+# Counted on Debian 12 and 13: systemd 5, dbus 1, containerd 1; one more while somebody is logged in.
+_INOTIFY_OF_A_NODE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +67,44 @@ def require_privileges(capabilities: Capabilities) -> None:
             why="its nodes are privileged containers that mount file systems, and debootstrap changes its root",
             remedy="run the same command with sudo -E, or in a virtual machine as root",
         )
+
+
+def require_inotify(nodes: int, root: Path = Path("/")) -> None:
+    """Refuse to start so many more nodes that a containerd would lose its CRI.
+
+    containerd watches CNI's directory; without an inotify instance its CRI plugin does not load, and nothing tells.
+    The limit is the machine's, and hits the nodes that are there as soon as their containerd restarts.
+
+    Raises:
+        RefusedError: there are not enough left.
+    """
+    limit = root / "proc/sys/fs/inotify/max_user_instances"
+    if not nodes or not limit.exists():
+        return
+    allowed = int(limit.read_text(encoding="ascii"))
+    left = max(0, allowed - _inotify_instances(root / "proc"))
+    if left < nodes * _INOTIFY_OF_A_NODE:
+        raise RefusedError(
+            f"This machine has not enough inotify instances for {nodes} more {'node' if nodes == 1 else 'nodes'}",
+            why=f"a node uses {_INOTIFY_OF_A_NODE}, and {left} of {allowed} are left: containerd would run without CRI",
+            remedy="remove labs (gvisor-nodes lab list, lab down), or raise the machine's limit, as root: "
+            "sysctl -w fs.inotify.max_user_instances=1024",
+        )
+
+
+def _inotify_instances(proc: Path) -> int:
+    """Count the descriptors of inotify instances; processes that end while we look, or are not ours, do not count."""
+    found = 0
+    for descriptors in proc.glob("[0-9]*/fd"):
+        try:
+            found += sum(_is_inotify(descriptor) for descriptor in descriptors.iterdir())
+        except OSError:
+            continue
+    return found
+
+
+def _is_inotify(descriptor: Path) -> bool:
+    try:
+        return str(descriptor.readlink()) == "anon_inode:inotify"
+    except OSError:
+        return False

@@ -14,11 +14,10 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.gvisor.gomodule import GOARCH
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-# What the OCI image specification (GOARCH) calls what uname calls …
-GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def image_archive(name: str, members: Mapping[str, Member], config: Mapping[str,
     layer_digest = hashlib.sha256(layer).hexdigest()
     configuration = json.dumps(
         {
-            "architecture": GO_ARCHITECTURES.get(platform.machine(), platform.machine()),
+            "architecture": GOARCH.get(platform.machine(), platform.machine()),
             "os": "linux",
             "config": dict(config),
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},

@@ -131,24 +131,13 @@ class ContainerdKind:
 
 type Kind = NodeKind | ContainerdKind
 
-_DEBIAN12 = NodeKind(
-    name="debian12",
-    title="Debian 12 (bookworm) with Debian's containerd 1.6",
-    suite="bookworm",
-    packages=BASE_PACKAGES,
-    files=_FILES,
-    masked_units=MASKED_UNITS,
-    enabled_units=(PAUSE_UNIT,),
-)
-_DEBIAN13 = NodeKind(
-    name="debian13",
-    title="Debian 13 (trixie) with Debian's containerd 1.7",
-    suite="trixie",
-    packages=BASE_PACKAGES,
-    files=_FILES,
-    masked_units=MASKED_UNITS,
-    enabled_units=(PAUSE_UNIT,),
-)
+
+def _debian(name: str, title: str, suite: str) -> NodeKind:
+    return NodeKind(name, title, suite, BASE_PACKAGES, _FILES, MASKED_UNITS, enabled_units=(PAUSE_UNIT,))
+
+
+_DEBIAN12 = _debian("debian12", "Debian 12 (bookworm) with Debian's containerd 1.6", "bookworm")
+_DEBIAN13 = _debian("debian13", "Debian 13 (trixie) with Debian's containerd 1.7", "trixie")
 
 
 def _containerd_kind(version: str) -> ContainerdKind:

@@ -23,6 +23,7 @@ from orchestrator.lab.paths import lab_directory, lab_lock, lab_names, replace_f
 from orchestrator.lab.program import Progress, silent
 from orchestrator.lab.provisioning import (
     by_number,
+    kept_nodes,
     kind_of,
     make_credentials,
     missing_nodes,
@@ -89,7 +90,7 @@ class Lab:
         name: str = "lab",
         nodes: int | None = None,
         *,
-        release: str = DEFAULT_RELEASE,
+        release: str | None = None,
         kind: str | None = None,
         kinds: Sequence[str] = (),
         on_progress: Progress = silent,
@@ -102,9 +103,10 @@ class Lab:
         Args:
             name: of the lab.
             nodes: how many; by default 2, or one of each kind if there are more kinds.
-            release: what the inventory asks for.
+            release: what the inventory asks for; by default what it asked for before, else :data:`DEFAULT_RELEASE`.
             kind: the kind of every node that is made: a name of :data:`orchestrator.lab.kinds.KINDS`, or an alias.
-            kinds: in its place several kinds, given in turn to the nodes by their numbers.
+            kinds: in its place several kinds, given in turn to the nodes by their numbers. With neither the lab goes on
+                with the kinds that it was given before, or has the default kind.
             on_progress: told what begins.
 
         Raises:
@@ -114,7 +116,9 @@ class Lab:
             GvisorNodesError: a build failed or a node did not become ready.
         """
         state = lab_directory(name)
-        chosen = chosen_kinds(kind, kinds)
+        before = _written(state)
+        chosen = chosen_kinds(kind, kinds or (before.kinds if kind is None else ()))
+        release = release or before.release
         wanted = chosen_nodes(nodes, chosen)
         probed = capabilities.probe()
         capabilities.require_privileges(probed)
@@ -123,7 +127,11 @@ class Lab:
             held(lab_lock(name), what=f"lab {name}", timeout=_LOCK_SECONDS, progress=on_progress),
             Builds(engine, probed, on_progress) as builds,
         ):
-            missing = missing_nodes(engine.containers(name), name, wanted, chosen)
+            there = engine.containers(name)
+            missing = missing_nodes(there, name, wanted, chosen)
+            capabilities.require_inotify(len(missing))
+            for line in kept_nodes(there, chosen):
+                on_progress(line)
             images = builds.images(missing.values())
             built = builds.release(release)
             state.mkdir(parents=True, exist_ok=True)
@@ -135,7 +143,7 @@ class Lab:
             built.result()
             lab = cls(name, made, release, state, engine, builds.releases)
             lab._write_inventory(lab.inventory, "root")
-            replace_file(state / "lab.json", json.dumps({"release": release}) + "\n")
+            replace_file(state / "lab.json", json.dumps({"release": release, "kinds": chosen}) + "\n")
         return lab
 
     @classmethod
@@ -152,13 +160,12 @@ class Lab:
                 why=f"labs: {', '.join(lab_names()) or 'none'}",
                 remedy=f"gvisor-nodes lab up --name {name}",
             )
-        written = json.loads((state / "lab.json").read_text(encoding="utf-8"))
         engine = find_engine()
         nodes = tuple(
             node_of(container, engine, state) for container in by_number(engine.containers(name)) if container.running
         )
         releases = LabReleases.of(patched=not capabilities.probe().lowers_oom_score)
-        return cls(name, nodes, written["release"], state, engine, releases)
+        return cls(name, nodes, _written(state).release, state, engine, releases)
 
     @staticmethod
     def describe(name: str) -> list[dict[str, str | int | None]]:
@@ -194,6 +201,23 @@ class Lab:
     def down(self) -> None:
         """Remove what up made; see :func:`orchestrator.lab.removal.down`."""
         down(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What the last up was asked for."""
+
+    release: str = DEFAULT_RELEASE
+    kinds: tuple[str, ...] = ()
+
+
+def _written(state: Path) -> _Written:
+    try:
+        text = (state / "lab.json").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return _Written()
+    found = json.loads(text)
+    return _Written(found["release"], tuple(found.get("kinds", ())))
 
 
 def chosen_kinds(kind: str | None, kinds: Sequence[str]) -> tuple[str, ...]:

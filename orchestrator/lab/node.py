@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 _UNITS = ("ssh.service", "containerd.service", PAUSE_UNIT)
 _SOCKET = "/run/containerd/containerd.sock"
+_CRI_FAULTS = "failed to load plugin|inotify|too many open files"
 
-# Runs on the node: 0 as soon as everything is up, 1 with the reason. systemd's own wait does the waiting; the two
-# loops are for the moments before systemd listens.
+# Runs on the node: 0 as soon as everything is up, 1 with the reason. systemd's own wait does the waiting; the loop is
+# for the moments before systemd listens. A containerd whose CRI did not load is active all the same.
 _WAIT = f"""\
 until [ -S /run/systemd/private ]; do sleep 0.05; done
 state=$(systemctl is-system-running --wait)
@@ -32,6 +33,11 @@ for unit in {" ".join(_UNITS)}; do
 done
 case $state in running|degraded) ;; *) echo "systemd is $state"; exit 1 ;; esac
 [ -S {_SOCKET} ] || {{ echo "there is no {_SOCKET}"; exit 1; }}
+ctr plugins ls type==io.containerd.grpc.v1,id==cri 2>/dev/null | grep -q "ok *$" || {{
+  echo "containerd runs, but its CRI plugin does not"
+  journalctl --no-pager --output=cat --unit=containerd --grep="{_CRI_FAULTS}" --lines=4
+  exit 1
+}}
 """
 
 
@@ -108,7 +114,7 @@ class LabNode:
         return " ".join(self.read("/etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
 
     def wait_until_ready(self, timeout: float) -> None:
-        """Return when systemd is up, containerd's socket is there, the pause image is in, and sshd answers.
+        """Return when systemd is up, containerd's CRI is loaded, the pause image is in, and sshd answers.
 
         Raises:
             GvisorNodesError: not within ``timeout`` seconds; with what the node's journal said last.

@@ -21,23 +21,25 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-_READY_SECONDS = 90.0
+_READY_SECONDS = 300.0  # seconds on an idle machine, a minute and more on one that builds something else
 
 # Runs on every node at every up, and changes nothing where the key is in: a snapshot of the tree must not see an up.
-# Standard input: the password of `operator`, then the public key that may log in.
+# Standard input: the password of `operator`, then the public key that may log in. It prints the node's own host key.
 _ADMIT = """\
 set -e
 read -r password
 read -r key
-[ "$(cat /root/.ssh/authorized_keys 2>/dev/null)" != "$key" ] || exit 0
-printf 'operator:%s\\n' "$password" | chpasswd
-for user in admin operator root; do
-  home=$(getent passwd $user | cut -d: -f6)
-  install -d -m 700 $home/.ssh
-  printf '%s\\n' "$key" > $home/.ssh/authorized_keys
-  chown -R $user: $home/.ssh
-  chmod 600 $home/.ssh/authorized_keys
-done
+if [ "$(cat /root/.ssh/authorized_keys 2>/dev/null)" != "$key" ]; then
+  printf 'operator:%s\\n' "$password" | chpasswd
+  for user in admin operator root; do
+    home=$(getent passwd $user | cut -d: -f6)
+    install -d -m 700 $home/.ssh
+    printf '%s\\n' "$key" > $home/.ssh/authorized_keys
+    chown -R $user: $home/.ssh
+    chmod 600 $home/.ssh/authorized_keys
+  done
+fi
+cat /etc/ssh/ssh_host_ed25519_key.pub
 """
 
 
@@ -89,6 +91,16 @@ def missing_nodes(there: Sequence[Container], lab: str, nodes: int, kinds: Seque
     }
 
 
+def kept_nodes(there: Sequence[Container], kinds: Sequence[str]) -> list[str]:
+    """Return a line for each node that stays although it is of another kind than ``kinds`` would now make it. Pure."""
+    lines = []
+    for container in by_number(list(there)):
+        wanted = kinds[(_number(container) - 1) % len(kinds)]
+        if kind_of(container) != wanted:
+            lines.append(f"{container.name} stays as it is: {kind_of(container)}, not {wanted} (lab down removes it)")
+    return lines
+
+
 def node_name(lab: str, number: int) -> str:
     """Return the name of the container, which is the node's host name too."""
     return f"gvisor-nodes-{lab}-{number}"
@@ -103,8 +115,8 @@ def prepare_nodes(nodes: tuple[LabNode, ...], state: Path, progress: Progress) -
 
     def prepare(node: LabNode) -> str:
         node.wait_until_ready(_READY_SECONDS)
-        node.run(_ADMIT, stdin=stdin)
-        return f"[127.0.0.1]:{node.port} {node.host_key()}\n"
+        algorithm, key = node.run(_ADMIT, stdin=stdin).stdout.split()[:2]
+        return f"[127.0.0.1]:{node.port} {algorithm} {key}\n"
 
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="node") as pool:
         replace_file(state / "known_hosts", "".join(pool.map(prepare, nodes)))
@@ -148,4 +160,8 @@ def kind_of(container: Container) -> str:
 
 def by_number(containers: list[Container]) -> list[Container]:
     """Return them in the order of their numbers."""
-    return sorted(containers, key=lambda container: int(container.labels.get(NODE_LABEL, "0")))
+    return sorted(containers, key=_number)
+
+
+def _number(container: Container) -> int:
+    return int(container.labels.get(NODE_LABEL, "0"))

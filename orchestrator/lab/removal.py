@@ -42,16 +42,24 @@ def left_overs(engine: Engine | None = None) -> list[str]:
 
 
 def clean(progress: Progress = silent) -> None:
-    """Remove every lab, every node image and the lab's cache."""
+    """Remove every lab, every node image, what an interrupted build left, and the lab's cache."""
     engine = find_engine()
     for name in left_overs(engine):
         down(name, progress)
-    for image in engine.images():
-        removed = engine.remove_image(image)
-        progress(
-            f"removed image {image}" if removed else f"image {image} stays: a lab of another state directory uses it"
-        )
+    engine.remove_builds()
+    _remove_images(engine, progress)
     progress(f"remove {cache_directory()}")
     shutil.rmtree(cache_directory(), ignore_errors=True)
     if labs_directory().is_dir() and not any(labs_directory().iterdir()):
         labs_directory().rmdir()
+
+
+def _remove_images(engine: Engine, progress: Progress) -> None:
+    """Remove node images in rounds: one that another is made of can only go after that one."""
+    images = engine.images()
+    while removed := [image for image in images if engine.remove_image(image)]:
+        for image in removed:
+            progress(f"removed image {image}")
+        images = [image for image in engine.images() if image not in removed]
+    for image in images:
+        progress(f"image {image} stays: a lab of another state directory uses it")

@@ -46,6 +46,35 @@ def node(lab):
     return lab.nodes[0]
 
 
+@pytest.fixture(scope="module")
+def make_module_lab():
+    """Make a lab for the tests of one file: ``make_module_lab(kinds=(…))``; it is removed after the last of them."""
+    with ExitStack() as stack:
+
+        def make(**options):
+            name = _name()
+            stack.callback(down, name)
+            return Lab.up(name, **options)
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def lab_of(lab):
+    """The labs of this worker by the kind of their nodes, made when first asked for: ``lab_of("debian12")``."""
+    with ExitStack() as stack:
+        labs = {"debian13": lab}
+
+        def find(kind):
+            if kind not in labs:
+                name = _name()
+                stack.callback(down, name)
+                labs[kind] = Lab.up(name, nodes=1, kind=kind)
+            return labs[kind]
+
+        yield find
+
+
 @pytest.fixture
 def make_lab():
     """Make a lab for one test: ``make_lab(nodes=1)``; it is removed at the test's end."""

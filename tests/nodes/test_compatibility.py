@@ -25,7 +25,7 @@ def old():
     """A node with Debian 12's containerd 1.6, and the release that runs there."""
     name = f"test-{secrets.token_hex(3)}-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}-old"
     try:
-        lab = Lab.up(name, kind="debian12")
+        lab = Lab.up(name, nodes=1, kind="debian12")
         lab.ensure_release("20260224.0")
         yield lab
     finally:

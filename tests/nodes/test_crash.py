@@ -13,6 +13,8 @@ from command import gvisor_nodes, starts
 
 from orchestrator.lab.tree import difference, snapshot
 
+MAIN = "/etc/containerd/config.toml"
+DROP_IN = "/etc/containerd/conf.d/gvisor-nodes.toml"
 WRAPPER = """#!/bin/sh
 [ "$(cat /run/kill/left 2>/dev/null)" = dead ] && exit 1
 PYTHONPATH=/run/kill PYTHONDONTWRITEBYTECODE=1 exec /usr/bin/python3 "$@"
@@ -41,9 +43,28 @@ if left is not None:
 """
 
 
+IMPORTS = 'imports = ["/etc/containerd/conf.d/*.toml"]\n'
+
+
 @pytest.fixture(scope="module")
 def fragile(lab, tmp_path_factory):
     """An inventory of the lab's nodes whose Python can be told when to be killed."""
+    yield from make_fragile(lab, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def importing(make_module_lab, tmp_path_factory):
+    """A lab of containerd 2.x whose main files import a directory that is not there, and its inventory."""
+    lab = make_module_lab(nodes=2, kind="containerd2")
+    for node in lab.nodes:
+        main = node.run(f"mkdir -p /etc/containerd; cat {MAIN} || true").stdout
+        node.write(MAIN, IMPORTS + (main or "version = 3\n"))
+        node.run("systemctl restart containerd")
+    for inventory in make_fragile(lab, tmp_path_factory):
+        yield lab, inventory
+
+
+def make_fragile(lab, tmp_path_factory):
     for node in lab.nodes:
         node.run("mkdir -p /run/kill", check=True)
         node.write("/run/kill/python3", WRAPPER, mode=0o755)
@@ -82,6 +103,19 @@ def assert_alive(node):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("then", ["apply", "remove"])
 def test_an_apply_killed_at_any_step_is_gone_on_from_or_taken_away(lab, fragile, then):
+    kill_applies(lab, fragile, then)
+
+
+@pytest.mark.feature("B7")
+@pytest.mark.feature("H5")
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("then", ["apply", "remove"])
+def test_the_same_where_the_handler_goes_into_a_drop_in(importing, then):
+    kill_applies(*importing, then)
+
+
+def kill_applies(lab, fragile, then):
     before = {node.name: snapshot(node) for node in lab.nodes}
     step, killed = 0, True
     while killed:
@@ -114,6 +148,18 @@ def test_an_apply_killed_at_any_step_is_gone_on_from_or_taken_away(lab, fragile,
 @pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_a_removal_killed_at_any_step_is_finished_by_the_next(lab, fragile):
+    kill_removals(lab, fragile)
+
+
+@pytest.mark.feature("B7")
+@pytest.mark.feature("H5")
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+def test_a_removal_of_a_drop_in_killed_at_any_step_is_finished_by_the_next(importing):
+    kill_removals(*importing)
+
+
+def kill_removals(lab, fragile):
     before = {node.name: snapshot(node) for node in lab.nodes}
     step, killed = 0, True
     while killed:
@@ -142,22 +188,33 @@ def test_a_removal_killed_at_any_step_is_finished_by_the_next(lab, fragile):
 @pytest.mark.feature("C7")
 def test_a_node_heals_itself_when_everybody_died_before_the_proof(lab, fragile):
     """The timer on the node, not the run, puts the old bytes back."""
-    node = lab.nodes[0]
-    original = node.read("/etc/containerd/config.toml")
+    heal(lab.nodes[0], fragile, "/etc/containerd/config.toml", "grep -q gvisor-nodes /etc/containerd/config.toml")
+
+
+@pytest.mark.feature("B7")
+@pytest.mark.feature("C7")
+@pytest.mark.exhaustive
+def test_a_node_heals_itself_of_a_drop_in_too(importing):
+    lab, fragile = importing
+    heal(lab.nodes[0], fragile, DROP_IN, f"test -e {DROP_IN}")
+
+
+def heal(node, fragile, file, written):
+    """Everybody dies as soon as the file is ``written``; the node goes back to what it had."""
+    original = node.run(f"cat {file} || true").stdout
     inventory = yaml.safe_load(fragile.read_text())
     inventory["all"]["vars"]["containerd_rollback_seconds"] = 20
     path = fragile.with_name("soon.yml")
     path.write_text(yaml.safe_dump(inventory))
     # Dead right after the swap: the journal says switched, the restart never came from us.
-    probe = "while ! grep -q gvisor-nodes /etc/containerd/config.toml; do :; done; echo dead > /run/kill/left"
+    probe = f"while ! {written}; do :; done; echo dead > /run/kill/left"
     watcher = node.run(f"timeout 60 sh -c '{probe}' >/dev/null 2>&1 & echo started", check=True)
     assert "started" in watcher.stdout
     answer = gvisor_nodes("apply", "--limit", node.name, inventory=path)
     assert 3 == answer.rc
 
-    wait = "timeout 60 sh -c 'until ! grep -q gvisor-nodes /etc/containerd/config.toml; do sleep 0.2; done'"
-    assert 0 == node.run(wait).returncode
-    assert original == node.read("/etc/containerd/config.toml")
+    assert 0 == node.run(f"timeout 60 sh -c 'until ! {written}; do sleep 0.2; done'").returncode
+    assert original == node.run(f"cat {file} || true").stdout
     ready = "timeout 20 sh -c 'until ctr version >/dev/null 2>&1; do sleep 0.2; done'"
     assert 0 == node.run(ready).returncode
     assert_alive(node)

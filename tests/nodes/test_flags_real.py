@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -28,15 +29,24 @@ TOGETHER = 40  # sets in one example, so that every core has work while Hypothes
 QUICK = settings(
     deadline=None,
     database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+    suppress_health_check=list(HealthCheck),
 )
 
 
 @pytest.fixture(scope="session")
-def binaries():
-    """Path of ``runsc`` by release; built into the lab's cache where they are not there."""
+def binaries(tmp_path_factory):
+    """Path of ``runsc`` by release, each in a directory of its own; built into the lab's cache where it is not there.
+
+    Copies, because another checkout that builds in another way replaces what is in the cache.
+    """
     lab = LabReleases.of(patched=not capabilities.probe().lowers_oom_score)
-    return {release: lab.ensure(release) / "runsc" for release in sorted(lab.modules())}
+    place = tmp_path_factory.mktemp("runsc")
+    found = {}
+    for release in sorted(lab.modules()):
+        (place / release).mkdir()
+        found[release] = shutil.copy2(lab.ensure(release) / "runsc", place / release / "runsc")
+    yield found
+    shutil.rmtree(place)
 
 
 @pytest.fixture(scope="session")

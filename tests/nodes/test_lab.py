@@ -154,6 +154,17 @@ def test_a_node_that_does_not_become_ready_is_an_error_with_its_journal(make_lab
     assert "containerd" in caught.value.why.splitlines()[-1] or "config.toml" in caught.value.why
 
 
+def test_a_node_whose_containerd_runs_without_its_cri_is_not_ready(make_lab):
+    node = make_lab(nodes=1).nodes[0]
+    node.run("sed -i '1i disabled_plugins = [\"io.containerd.grpc.v1.cri\"]' /etc/containerd/config.toml")
+    node.run("systemctl restart containerd && systemctl is-active containerd")
+
+    with pytest.raises(GvisorNodesError) as caught:
+        node.wait_until_ready(timeout=20)
+
+    assert "its CRI plugin does not" in caught.value.why
+
+
 def test_a_command_that_fails_on_a_node_is_an_error_with_its_words(node):
     with pytest.raises(GvisorNodesError, match="nonsense"):
         node.run("echo nonsense >&2; exit 3")

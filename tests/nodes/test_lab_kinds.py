@@ -6,14 +6,11 @@ import tomllib
 
 import pytest
 
-from orchestrator.cri.access import reach
-from orchestrator.cri.client import RuntimeClient
-from orchestrator.cri.request import Access, Request
-from orchestrator.cri.stop import Stop
 from orchestrator.lab import Lab, capabilities
 from orchestrator.lab.containerd import SUMS
 from orchestrator.lab.image import default_sandbox_image
 from orchestrator.lab.kinds import KINDS, ContainerdKind
+from orchestrator.lab.pods import Pods
 from orchestrator.lab.removal import down
 
 PROMISED = {
@@ -45,31 +42,20 @@ def older(make_lab, request):
     return make_lab(nodes=1, kind=request.param).nodes[0]
 
 
-def answers(node):
-    """Return the version that the running daemon says through the CRI, after a runc sandbox came and went."""
-    request = Request(verb="status", access=Access(argv=tuple(node.ssh_arguments())))
-    stop = Stop()
-    with reach(request, SECONDS, stop) as there, RuntimeClient(there.address, stop) as cri:
-        version = cri.version(SECONDS, wait=True)
-        sandbox = cri.run_sandbox("", "lab-kinds", {"test": "lab-kinds"}, "", SECONDS)
-        try:
-            shims = node.run("ps -C containerd-shim-runc-v2 -o args=", check=False).stdout
-            tasks = node.run("ctr -n k8s.io tasks ls").stdout
-        finally:
-            cri.remove_sandbox(sandbox, SECONDS)
-        assert cri.sandboxes({"test": "lab-kinds"}, SECONDS) == []
-    assert sandbox in shims
-    assert re.search(rf"{sandbox}\s+\d+\s+RUNNING", tasks)
-    return version["runtime_version"]
-
-
 def keeps_its_promise(node):
     release, version = PROMISED[node.kind]
     assert f'VERSION_ID="{release}"' in node.read("/etc/os-release")
     assert re.match(version, node.run("containerd --version").stdout.split()[2])
     server = node.run("ctr version").stdout.partition("Server:")[2]
     assert re.match(version, re.search(r"Version:\s+(\S+)", server)[1])
-    assert re.match(version, answers(node))
+    with Pods(node) as pods:
+        assert re.match(version, pods.cri.version(SECONDS, wait=True)["runtime_version"])
+        pod = pods.run("runc", "lab-kinds")
+        container = pod.start_container("main")
+        assert pod.exec(container, ["sh", "-c", "echo $((6 * 7))"]) == (0, "42\n")
+        assert node.run(f"ps -C containerd-shim-runc-v2 -o args= | grep {pod.id}").stdout
+        pod.stop()
+        pod.remove()
     daemon = node.run("readlink /proc/$(systemctl show -P MainPID containerd)/exe").stdout.strip()
     assert daemon == ("/usr/local" if isinstance(KINDS[node.kind], ContainerdKind) else "/usr") + "/bin/containerd"
     wanted = default_sandbox_image(node.run("containerd config default").stdout)
@@ -99,6 +85,19 @@ def is_minimal(node):
     assert values.pop("version") == tomllib.loads(node.run("containerd config default").stdout)["version"]
     assert values == {"plugins": {"io.containerd.cri.v1.runtime": {"restrict_oom_score_adj": True}}}
     assert node.run("ls -A /etc/containerd").stdout == "config.toml\n"
+
+
+def test_a_lab_of_several_kinds_is_loaded_listed_and_grown_with_each_nodes_kind(mixed):
+    assert [node.kind for node in mixed.nodes] == list(MIXED)
+    assert Lab.load(mixed.name).nodes == mixed.nodes
+    assert [row["kind"] for row in Lab.describe(mixed.name)] == list(MIXED)
+
+    told = []
+    again = Lab.up(mixed.name, kind="debian13", on_progress=told.append)
+
+    assert again.nodes == mixed.nodes
+    assert any("-1 stays as it is: debian12, not debian13" in line for line in told)
+    assert not any(line.startswith("start ") for line in told)
 
 
 def test_containerd_2_has_the_least_configuration_in_the_version_it_writes_itself(mixed):

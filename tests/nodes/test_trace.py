@@ -6,8 +6,6 @@ one release. Which generation answers is then a fact of the dispatchers alone.
 
 from __future__ import annotations
 
-import secrets
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -15,12 +13,9 @@ from command import gvisor_nodes
 from witness import BUNDLES, DIRECTORY, bundles, processes
 
 from orchestrator.gvisor.dispatchers import RECORD_NAME
-from orchestrator.lab import Lab
 from orchestrator.lab.pods import Pods
-from orchestrator.lab.removal import down
 
 SHIM = f"{DIRECTORY}/containerd-shim-runsc-v1"
-CONFIG = "/etc/containerd/config.toml"
 TRACE = "/run/gvisor-nodes-lab-trace"
 FIRST, SECOND = 7, 8
 FLAGS = {FIRST: "--net-raw=true", SECOND: "--panic-signal=12"}
@@ -39,7 +34,9 @@ exec {directory}/releases/{release}/containerd-shim-runsc-v1 "$@" <{trace}/stdin
 """
 
 KINDS = [
+    pytest.param(("debian12", "20260224.0"), id="containerd-1.6"),
     pytest.param(("debian13", "20260905.0"), id="containerd-1.7"),
+    pytest.param(("containerd2.4", "20260905.0"), id="containerd-2.4"),
 ]
 
 
@@ -95,31 +92,26 @@ class Traced:
 
 
 @pytest.fixture(params=KINDS, scope="module")
-def traced(request, lab):
+def traced(request, lab_of):
     kind, release = request.param
-    with ExitStack() as stack:
-        if kind == lab.kind:
-            chosen = lab
-        else:
-            name = f"test-trace-{secrets.token_hex(3)}"
-            stack.callback(down, name)
-            chosen = Lab.up(name, nodes=1, kind=kind)
-        chosen.ensure_release(release)
-        node = chosen.nodes[0]
-        limit = ("--limit", node.name)
-        assert gvisor_nodes("apply", "--release", release, *limit, inventory=chosen.inventory).rc == 0
-        with Pods(node) as pods:
-            trace = Traced(node, pods, release)
-            before = node.read(f"{DIRECTORY}/current").strip()
-            trace.wrap()
-            try:
-                yield trace
-            finally:
-                pods.clear()
-                trace.make_current(before)
-                trace.unwrap()
-        removed = gvisor_nodes("remove", "--yes", *limit, inventory=chosen.inventory)
-        assert removed.rc == 0, removed.stderr
+    lab = lab_of(kind)
+    lab.ensure_release(release)
+    node = lab.nodes[0]
+    limit = ("--limit", node.name)
+    installed = gvisor_nodes("apply", "--release", release, *limit, inventory=lab.inventory)
+    assert installed.rc == 0, installed.stderr
+    with Pods(node) as pods:
+        trace = Traced(node, pods, release)
+        before = node.read(f"{DIRECTORY}/current").strip()
+        trace.wrap()
+        try:
+            yield trace
+        finally:
+            pods.clear()
+            trace.make_current(before)
+            trace.unwrap()
+    removed = gvisor_nodes("remove", "--yes", *limit, inventory=lab.inventory)
+    assert removed.rc == 0, removed.stderr
 
 
 @pytest.fixture
@@ -222,13 +214,13 @@ def hostile(identity):
 def passing_annotations(traced):
     """containerd hands all annotations of a pod's author on, as some are configured to."""
     node = traced.node
-    before = node.read(CONFIG)
     line = f'runtime_type = "{SHIM}"\n'
-    assert before.count(line) == 1
-    node.write(CONFIG, before.replace(line, f'{line}pod_annotations = ["*"]\ncontainer_annotations = ["*"]\n'))
+    (file,) = node.run(f"grep -rlF '{line.strip()}' /etc/containerd").stdout.split()
+    before = node.read(file)
+    node.write(file, before.replace(line, f'{line}pod_annotations = ["*"]\ncontainer_annotations = ["*"]\n'))
     node.run("systemctl restart containerd")
     yield
-    node.write(CONFIG, before)
+    node.write(file, before)
     node.run("systemctl restart containerd")
 
 

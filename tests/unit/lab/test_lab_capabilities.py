@@ -1,6 +1,7 @@
 import pytest
 
-from orchestrator.lab.capabilities import probe
+from orchestrator.errors import RefusedError
+from orchestrator.lab.capabilities import probe, require_inotify
 
 
 def machine(root, effective, *, unified=False, filesystems="nodev\toverlay\n\text4\n"):
@@ -31,3 +32,27 @@ def test_only_the_unified_hierarchy_is_cgroup_2(tmp_path):
 def test_overlay_is_what_the_kernel_lists(tmp_path):
     assert probe(machine(tmp_path / "a", 0)).overlay
     assert not probe(machine(tmp_path / "b", 0, filesystems="\text4\n")).overlay
+
+
+def test_nodes_that_would_leave_a_containerd_without_cri_are_refused(tmp_path):
+    (tmp_path / "proc/sys/fs/inotify").mkdir(parents=True)
+    limit = tmp_path / "proc/sys/fs/inotify/max_user_instances"
+    for process, instances in (("1", 3), ("77", 2)):
+        (tmp_path / "proc" / process / "fd").mkdir(parents=True)
+        for number in range(instances):
+            (tmp_path / "proc" / process / "fd" / str(number)).symlink_to("anon_inode:inotify")
+        (tmp_path / "proc" / process / "fd/99").symlink_to("socket:[1]")
+
+    limit.write_text("21\n")
+    require_inotify(2, tmp_path)
+    require_inotify(0, tmp_path)
+    limit.write_text("20\n")
+    require_inotify(1, tmp_path)
+    require_inotify(0, tmp_path)
+    with pytest.raises(RefusedError) as caught:
+        require_inotify(2, tmp_path)
+
+    assert "15 of 20 are left" in caught.value.why
+    assert "fs.inotify.max_user_instances=" in caught.value.remedy
+    limit.unlink()
+    require_inotify(2, tmp_path)

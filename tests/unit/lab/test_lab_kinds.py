@@ -9,11 +9,16 @@ from orchestrator.lab.containerd_image import ContainerdImage, minimal_configura
 from orchestrator.lab.engine import Container
 from orchestrator.lab.image import default_sandbox_image
 from orchestrator.lab.kinds import ALIASES, DEFAULT_KIND, KINDS, ContainerdKind, kind_named
-from orchestrator.lab.lab import chosen_kinds, chosen_nodes
-from orchestrator.lab.provisioning import kind_of, missing_nodes
+from orchestrator.lab.lab import _written, chosen_kinds, chosen_nodes
+from orchestrator.lab.provisioning import kept_nodes, kind_of, missing_nodes
 
 ALL = Capabilities(effective=1 << CAP_SYS_RESOURCE, cgroup_version=1, overlay=True)
 FEW = dataclasses.replace(ALL, effective=0)
+
+
+def container(number, kind, *, running=True):
+    labels = {"gvisor-nodes.node": str(number), "gvisor-nodes.kind": kind}
+    return Container(f"gvisor-nodes-x-{number}", running=running, ssh_port=1, labels=labels)
 
 
 def image(name, capabilities=FEW):
@@ -98,11 +103,17 @@ def test_a_configuration_that_the_lab_does_not_know_is_refused(defaults):
 
 
 def test_kinds_go_to_the_nodes_in_turn_and_a_node_that_is_there_stays():
-    there = [Container("gvisor-nodes-x-2", running=False, ssh_port=None, labels={})]
+    there = [container(2, "c", running=False)]
 
-    missing = missing_nodes(there, "x", 5, ["a", "b"])
+    assert {1: "a", 3: "a", 4: "b", 5: "a"} == missing_nodes(there, "x", 5, ["a", "b"])
+    assert {} == missing_nodes([container(1, "a")], "x", 1, ["b"])
 
-    assert missing == {1: "a", 3: "a", 4: "b", 5: "a"}
+
+def test_a_node_that_would_be_of_another_kind_now_is_told_of():
+    there = [container(3, "b"), container(1, "a"), container(2, "b")]
+
+    assert [] == kept_nodes(there[1:], ["a", "b"])
+    assert ["gvisor-nodes-x-3 stays as it is: b, not a (lab down removes it)"] == kept_nodes(there, ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -129,3 +140,11 @@ def test_kind_and_kinds_exclude_each_other_and_neither_is_the_default():
 def test_a_node_without_a_label_is_of_the_default_kind():
     assert kind_of(Container("n", running=True, ssh_port=1, labels={})) == DEFAULT_KIND
     assert kind_of(Container("n", running=True, ssh_port=1, labels={"gvisor-nodes.kind": "debian12"})) == "debian12"
+
+
+def test_a_lab_that_is_there_is_asked_for_what_it_was_asked_for_before(tmp_path):
+    assert ("20260905.0", ()) == (_written(tmp_path).release, _written(tmp_path).kinds)
+
+    (tmp_path / "lab.json").write_text('{"release": "20260224.0", "kinds": ["debian12", "debian13"]}')
+
+    assert ("20260224.0", ("debian12", "debian13")) == (_written(tmp_path).release, _written(tmp_path).kinds)

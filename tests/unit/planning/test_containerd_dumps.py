@@ -29,6 +29,7 @@ def pair(name):
 @pytest.mark.feature("B3")
 @pytest.mark.feature("B4")
 @pytest.mark.feature("B17")
+@pytest.mark.feature("J10")
 @pytest.mark.parametrize(("name", "version"), list(zip(NAMES, VERSIONS, strict=True)))
 def test_the_handler_and_nothing_else_comes_and_goes_in_a_dump_of_every_version(name, version):
     before, after = pair(name)

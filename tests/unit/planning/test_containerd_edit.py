@@ -71,6 +71,7 @@ def test_a_file_that_says_nothing_becomes_version_2(main):
 
 
 @pytest.mark.feature("B1")
+@pytest.mark.feature("J10")
 @pytest.mark.parametrize("first", [b"", b"version = 1\n"])
 def test_a_version_1_file_gets_the_tables_of_version_1(first):
     main = first + b'root = "/data"\n[plugins.cri]\nsandbox_image = "x"\n'
@@ -83,6 +84,7 @@ def test_a_version_1_file_gets_the_tables_of_version_1(first):
 
 
 @pytest.mark.feature("B2")
+@pytest.mark.feature("J10")
 @pytest.mark.parametrize(
     "line", [b"version=2", b"version = 2 # note", b"  version = 2", b"'version'=2", b"version = 0x2"]
 )

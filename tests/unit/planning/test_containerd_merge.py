@@ -95,6 +95,7 @@ def test_a_file_without_a_version_gets_a_drop_in_that_says_none_either(daemon, v
 
 @pytest.mark.feature("B3")
 @pytest.mark.feature("B4")
+@pytest.mark.feature("J10")
 @DAEMONS
 @pytest.mark.parametrize("version", [None, 1, 2, 3, 4])
 def test_a_main_file_without_imports_is_edited_in_its_own_version_and_nothing_is_written_out(daemon, version):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import tomllib
 
+from containerd_merge_model import CONFIG, V3
+from containerd_merge_model import dump_of as dump_of_2x
 from containerd_model import CRI, DAEMON, HANDLER, dump_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import RefusedError
-from orchestrator.planning.containerd_config import add_handler, remove_handler, verify_dump, verify_removal
+from orchestrator.planning.containerd_config import DropIn, add_handler, remove_handler, verify_dump, verify_removal
 
+NAMES = {1: "cri", 2: CRI, 3: V3, 4: V3}
 MARK = "# >>> gvisor-nodes runsc sha256:0123456789abcdef newline:added"
 words = st.text("abcxyz-_.# \\\"'[]{}=é\t", max_size=8)
 comments = st.one_of(
@@ -39,13 +42,23 @@ def settings_lines(prefix):
 runtime = st.sampled_from(["crun", "nvidia", "kata-fc", "'o d d'", '"with.dot"'])
 
 
+VERSIONS_OF_1_X = ["", "version = 1", "version = 2", "version=2", "  version = 2 # note"]
+VERSIONS_OF_2_X = ["version = 2", "version=2 # note", "version = 3", "'version' = 3", "version = 4"]
+IMPORTS = ["", "imports = []", "imports = ['conf.d/*.toml']", 'imports = ["x.toml", "/etc/containerd/conf.d/*.toml"]']
+
+
+def cri_of(version):
+    """The CRI table's name, as a version line has it."""
+    return f'"{V3}"' if "3" in version or "4" in version else f'"{CRI}"' if "2" in version else "cri"
+
+
 @st.composite
-def files(draw):
+def files(draw, versions=VERSIONS_OF_1_X, imports=("",)):
     """A main file: version line or none, keys, tables of others, a CRI table in one of its many forms or none."""
-    version = draw(st.sampled_from(["", "version = 1", "version = 2", "version=2", "  version = 2 # note"]))
-    cri = f'"{CRI}"' if "2" in version else "cri"
+    version = draw(st.sampled_from(versions))
+    cri = cri_of(version)
     quoted = draw(st.sampled_from([cri, cri.replace('"', "'")]))
-    lines = [draw(comments), version, *draw(settings_lines("top"))]
+    lines = [draw(comments), version, draw(st.sampled_from(imports)), *draw(settings_lines("top"))]
     names = draw(st.lists(runtime, max_size=2, unique=True))
     names = ["runc", *names] if names or draw(st.booleans()) else []
     form = draw(st.sampled_from(["none", "headers", "nested", "dotted", "inline", "inline-runtimes"]))
@@ -94,7 +107,7 @@ def _values(content):
 
 
 def _handlers(values):
-    name = CRI if values.get("version", 1) == 2 else "cri"
+    name = NAMES[values.get("version", 1)]
     return values.get("plugins", {}).get(name, {}).get("containerd", {}).get("runtimes", {})
 
 
@@ -103,7 +116,7 @@ def _without(values, names):
     values = copy.deepcopy(values)
     for name in names:
         _handlers(values).pop(name, None)
-    plugin = CRI if values.get("version", 1) == 2 else "cri"
+    plugin = NAMES[values.get("version", 1)]
     path = ["plugins", plugin, "containerd", "runtimes"]
     for depth in range(len(path), 0, -1):
         table = values
@@ -160,3 +173,48 @@ def test_a_removal_after_others_wrote_leaves_what_they_wrote(main, comment, know
         assert _values(rest)["theirs"] == {"x": 1}
         assert "runsc" not in _handlers(_values(rest))
         assert verify_removal(dump_of(changed), dump_of(rest), HANDLER) == []
+
+
+def _edits_2x(files, **options):
+    return add_handler(files[CONFIG], dump_of_2x(files), HANDLER, "2.4.2", config=CONFIG, **options)
+
+
+@settings(max_examples=100, deadline=None)
+@given(files(VERSIONS_OF_2_X, IMPORTS), st.booleans())
+def test_on_2_x_a_drop_in_or_the_main_file_says_the_handler_and_nothing_else_changes(main, stranger):
+    there = {CONFIG: main}
+    if stranger:
+        there["/etc/containerd/conf.d/theirs.toml"] = b"version = 2\n[metrics]\naddress = 'x'\n"
+    edits = _edits_2x(there)
+
+    assert any(edit.drop_in for edit in edits) == (b"*.toml" in main.partition(b"imports = ")[2].partition(b"]")[0])
+    for edit in edits:
+        after = {**there, edit.drop_in or CONFIG: edit.content}
+        assert _values(edit.content)["version"] == _values(main)["version"]
+        assert _handlers(_values(edit.content))["runsc"] == HANDLER.table
+        assert edit.preserved == ()
+        assert verify_dump(dump_of_2x(there), dump_of_2x(after), HANDLER) == []
+        assert verify_removal(dump_of_2x(after), dump_of_2x(there), HANDLER) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(files(VERSIONS_OF_2_X, IMPORTS))
+def test_on_2_x_adding_again_changes_nothing_and_a_removal_is_the_exact_inverse(main):
+    for edit in _edits_2x({CONFIG: main}):
+        after = {CONFIG: main, edit.drop_in or CONFIG: edit.content}
+        drop_in = DropIn(edit.drop_in, edit.content) if edit.drop_in else None
+
+        assert [False] == [again.changes for again in _edits_2x(after, drop_in=drop_in)]
+        assert edit.current == remove_handler(edit.content, edit.current, HANDLER)
+
+
+@settings(max_examples=100, deadline=None)
+@given(files(VERSIONS_OF_2_X, IMPORTS), st.sampled_from(["", "# theirs"]))
+def test_on_2_x_what_others_write_into_either_file_stays_at_a_removal(main, comment):
+    for edit in _edits_2x({CONFIG: main}):
+        changed = edit.content.rstrip() + f"\n{comment}\n[theirs]\nx = 1\n".encode()
+
+        rest = remove_handler(changed, edit.current, HANDLER)
+
+        assert _values(rest)["theirs"] == {"x": 1}
+        assert "runsc" not in _handlers(_values(rest))
