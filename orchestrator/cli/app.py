@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import commands, flags
+from orchestrator.cli import commands, flags, generations
 from orchestrator.cli.logs import logs
 from orchestrator.errors import GvisorNodesError
 
@@ -93,6 +93,8 @@ for _command in (
     commands.verify,
     commands.status,
     logs,
+    generations.generations,
+    generations.rollback,
     commands.remove,
     commands.inventory,
 ):

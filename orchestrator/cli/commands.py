@@ -39,7 +39,7 @@ def plan(
         "probe",
         inventory,
         wanted=_wanted(release, flag, artifacts, releases_file, directory),
-        options=_options(
+        options=run_options(
             limit=limit,
             forks=forks,
             user=user,
@@ -79,7 +79,7 @@ def apply(
         "install",
         inventory,
         wanted=_wanted(release, flag, artifacts, releases_file, directory),
-        options=_options(
+        options=run_options(
             limit=limit,
             forks=forks,
             user=user,
@@ -119,7 +119,7 @@ def verify(
         "verify",
         inventory,
         wanted=_wanted(release, flag, None, None, directory),
-        options=_options(
+        options=run_options(
             limit=limit,
             forks=forks,
             user=user,
@@ -155,7 +155,7 @@ def status(
         "probe",
         inventory,
         wanted=_wanted(release, flag, None, None, directory),
-        options=_options(
+        options=run_options(
             limit=limit,
             forks=forks,
             user=user,
@@ -195,7 +195,7 @@ def remove(
         "uninstall",
         inventory,
         wanted=_wanted(None, None, None, None, directory),
-        options=_options(
+        options=run_options(
             limit=limit,
             forks=forks,
             user=user,
@@ -260,7 +260,7 @@ def _wanted(
     )
 
 
-def _options(
+def run_options(
     *,
     limit: str | None,
     forks: int | None,
@@ -272,6 +272,7 @@ def _options(
     check: bool = False,
     diff: bool = False,
 ) -> Options:
+    """Return the options of a run as the command line gave them; asks for a password where that is wanted."""
     from orchestrator.execution.runner import Options  # noqa: PLC0415 - not needed to print help
 
     password = None

@@ -12,7 +12,7 @@ import typer
 
 from orchestrator.cli import invocation
 from orchestrator.cli import options as o
-from orchestrator.cli.commands import _options as run_options
+from orchestrator.cli.commands import run_options
 from orchestrator.cli.releases import ArchOption, CatalogueOption, Output, OutputOption, print_result
 from orchestrator.cli.variables import Wanted
 

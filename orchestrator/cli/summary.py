@@ -20,9 +20,11 @@ def apply_row(host: HostResult) -> dict[str, Any]:
         "outcome": host.outcome,
         "containerd": report.get("containerd") or (state.get("containerd") or {}).get("version") or None,
         "release": report.get("release"),
+        "generation": report.get("generation"),
         "restarts": report.get("restarts"),
         "proof": report.get("proof"),
         "seconds": round(host.seconds, 1),
+        "round_trips": report.get("round_trips"),
         "changes": report.get("changes") or [],
         "warnings": list(host.warnings),
     }
@@ -39,6 +41,7 @@ def plan_row(host: HostResult) -> dict[str, Any]:
         "changes": plan.get("changes") or [],
         "refusals": plan.get("refusals") or [],
         "warnings": list(host.warnings),
+        "pods": plan.get("pods") or [],
     }
 
 
@@ -79,7 +82,30 @@ def status_row(host: HostResult) -> dict[str, Any]:
         "generation": number,
         "proved": _time(sealed.get("at")),
         "debug_logs_stopped": (state.get("retention") or {}).get("stopped") or None,
-        "drift": [f"{change.get('what')}: {change.get('why')}" for change in plan.get("changes") or []],
+        "pods": _pods(state.get("pods") or []),
+        "drift": [
+            f"{change.get('what')}: {change.get('why')}"
+            for change in plan.get("changes") or []
+            if change.get("step") != "collect"
+        ],
+    }
+
+
+def _pods(pods: list[dict[str, Any]]) -> dict[str, int]:
+    """Return how many pods each generation has; the empty key counts those without a record."""
+    numbers = sorted({str(pod["generation"]) for pod in pods}, key=lambda number: (len(number), number))
+    return {number: sum(pod["generation"] == number for pod in pods) for number in numbers}
+
+
+def generations_row(host: HostResult) -> dict[str, Any]:
+    """Return what ``generations`` says: every generation of the node, and every pod with the one it runs in."""
+    state = (host.data.get("probe") or {}).get("state") or {}
+    rows = state.get("generations") or []
+    return {
+        "host": host.host,
+        "outcome": host.outcome,
+        "generations": [{**row, "made": _time(row["made"]), "proved": _time(row["proved"])} for row in rows],
+        "pods": state.get("pods") or [],
     }
 
 

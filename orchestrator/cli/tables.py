@@ -36,7 +36,7 @@ def console() -> Console:
 
 
 def show(out: Console, command: str, rows: list[Row]) -> None:
-    """Print the table of ``command`` (``plan``, ``apply``, ``verify``, ``status``, ``logs`` or ``remove``)."""
+    """Print the table of ``command``, one of the keys of the layouts below."""
     columns, cells = _LAYOUTS[command]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
@@ -82,13 +82,34 @@ def _plan(row: Row) -> Iterable[list[Text]]:
         *([Text("refused", style="red"), _cell(one.get("what")), _cell(one.get("why"))] for one in row["refusals"]),
         *([_cell(row["restart"]), _cell(one.get("what")), _cell(one.get("why"))] for one in row["changes"]),
     ] or [[_cell(row["restart"]), Text("nothing", style="green"), Text("everything is as wanted")]]
+    lines += [[Text(), Text(what), why] for what, why in map(_pod, row["pods"])]
     for index, (restart, what, why) in enumerate(lines):
         yield [_cell(row["host"]) if index == 0 else Text(), restart if index == 0 else Text(), what, why]
 
 
+def _pod(pod: Row) -> tuple[str, Text]:
+    name = f"{pod['namespace']}/{pod['name']}" if pod["name"] else f"sandbox {pod['sandbox'][:13]}"
+    where = f"stays on generation {pod['generation']}" if pod["generation"] else "is on no generation that is known"
+    words = f"release {pod['release']}, flags {' '.join(pod['flags']) or 'none'}" if pod["release"] else ""
+    if pod["note"]:
+        return f"pod {name} {where}", Text("; ".join(filter(None, (words, pod["note"]))), style="red")
+    return f"pod {name} {where}", Text(words)
+
+
+def _generations(row: Row) -> Iterable[list[Text]]:
+    if not row["generations"]:
+        yield [_cell(row["host"]), _outcome(row) if row["outcome"] in BAD else Text("none"), *[_cell(None)] * 7]
+    for index, one in enumerate(row["generations"]):
+        place = "current" if one["current"] else "previous" if one["previous"] else ""
+        kept = Text("nothing: apply removes it", style="yellow") if not one["kept"] else Text(one["kept"])
+        values = (one["generation"], one["release"], " ".join(one["flags"]), place, one["pods"])
+        first = _cell(row["host"]) if index == 0 else Text()
+        yield [first, *map(_cell, values), _cell(one["made"]), _cell(one["proved"]), kept]
+
+
 def _status(row: Row) -> Iterable[list[Text]]:
     if row["installed"] is None:
-        yield [_cell(row["host"]), *[_cell(None)] * 5, _outcome(row)]
+        yield [_cell(row["host"]), *[_cell(None)] * 6, _outcome(row)]
         return
     if not row["installed"]:
         drift = Text("not installed", style="yellow")
@@ -96,8 +117,15 @@ def _status(row: Row) -> Iterable[list[Text]]:
         drift = Text("\n".join(row["drift"]), style="yellow")
     else:
         drift = Text("none", style="green")
-    values = (row["containerd"], row["release"], " ".join(row["flags"]), row["generation"], row["proved"])
+    values = (row["containerd"], row["release"], " ".join(row["flags"]), row["generation"], _count(row), row["proved"])
     yield [_cell(row["host"]), *map(_cell, values), drift]
+
+
+def _count(row: Row) -> str:
+    """Return how many pods there are, and on which generations those are that have not the current one."""
+    counts: dict[str, int] = row["pods"]
+    others = [f"{count} on {number or 'none'}" for number, count in counts.items() if number != row["generation"]]
+    return f"{sum(counts.values())}" + (f" ({', '.join(others)})" if others else "")
 
 
 def _drivers(row: Row) -> Iterable[list[Text]]:
@@ -137,9 +165,14 @@ _LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Row], Iterable[list[Text]]]
     "apply": (_PROVED, _apply),
     "verify": (_PROVED, _apply),
     "plan": (("HOST", "RESTART", "WHAT", "WHY"), _plan),
-    "status": (("HOST", "CONTAINERD", "GVISOR", "FLAGS", "GENERATION", "PROVED", "DRIFT"), _status),
+    "status": (("HOST", "CONTAINERD", "GVISOR", "FLAGS", "GENERATION", "PODS", "PROVED", "DRIFT"), _status),
+    "generations": (
+        ("HOST", "GENERATION", "GVISOR", "FLAGS", "IS", "PODS", "MADE", "PROVED", "KEPT BECAUSE"),
+        _generations,
+    ),
     "drivers": (("HOST", "DRIVER", "RELEASE", "IN USE", "VERDICT", "BY", "NEAREST"), _drivers),
     "logs": (("HOST", "CONTAINERS", "LOGS", "LEFT OUT", "BYTES", "FILE", "RESULT"), _logs),
+    "rollback": (_PROVED, _apply),
     "remove": (("HOST", "REMOVED", "RESTARTS", "SECONDS", "RESULT"), _remove),
 }
 

@@ -22,6 +22,7 @@ class Wanted:
     releases_files: Sequence[Path] = ()
     directory: str | None = None
     check_releases: Sequence[str] = ()
+    generation: int | None = None
 
     def variables(self) -> dict[str, object]:
         """Return the extra variables, paths absolute.
@@ -29,9 +30,10 @@ class Wanted:
         Raises:
             InvalidInputError: a flag, release, file or directory that is none.
         """
-        found: dict[str, object] = {"nvproxy_check_releases": list(self.check_releases)} if self.check_releases else {}
-        if self.release is not None:
-            found["runsc_release"] = self.release
+        plain = {"runsc_release": self.release, "runsc_rollback_generation": self.generation}
+        found: dict[str, object] = {name: value for name, value in plain.items() if value is not None}
+        if self.check_releases:
+            found["nvproxy_check_releases"] = list(self.check_releases)
         if self.flags:
             found["runsc_flags"] = flags(self.flags, self.release or "")
         if self.artifacts is not None:

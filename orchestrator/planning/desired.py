@@ -31,6 +31,8 @@ DEFAULTS: Mapping[str, Any] = {
     "runsc_release": "",
     "runsc_flags": {},
     "runsc_flags_policy": {},
+    "runsc_keep_generations": 1,
+    "runsc_rollback_generation": 0,
     "runsc_directory": "/opt/gvisor-nodes",
     "runsc_artifacts_directory": "",
     "runsc_releases_files": [],
@@ -83,6 +85,8 @@ class DesiredState:
     debug_logs_group: str
     debug_logs_limits: Limits
     host_root: str
+    keep_generations: int = 1
+    """How many earlier generations stay for a rollback; no part of the fingerprint, it needs no proof."""
 
     @property
     def shim(self) -> str:
@@ -158,6 +162,7 @@ class RunSettings:
     bucket: str
     offline: bool
     check_releases: tuple[str, ...] = ()
+    rollback_generation: int = 0
 
 
 def refuse_templates(name: str, value: object) -> None:
@@ -290,6 +295,7 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
             interval=_number(values, "debug_logs_interval", 1, 1440),
         ),
         host_root=_path(values, "node_host_root"),
+        keep_generations=_number(values, "runsc_keep_generations", 0, 50),
     )
     if desired.handler == "runc":
         raise InvalidInputError("containerd_handler is runc", why="that is the node's default", remedy="choose another")
@@ -307,5 +313,6 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
         bucket=_bucket(values),
         offline=values["runsc_offline"] in (True, "true", "yes"),
         check_releases=_releases(values, "nvproxy_check_releases"),
+        rollback_generation=_number(values, "runsc_rollback_generation", 0, 10**9),
     )
     return desired, settings

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import GvisorNodesError
 from orchestrator.gvisor import compatibility
-from orchestrator.planning import gpu
+from orchestrator.planning import generations, gpu
 from orchestrator.planning.containerd_config import DropIn, Edit, Handler, add_handler, check_main
 from orchestrator.planning.debug_logs import log_changes
 
@@ -36,7 +36,10 @@ OLDEST_KERNEL = (5, 6)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is not as it should be. ``step``: release, generation, files, logs, containerd or proof."""
+    """One thing that is not as it should be.
+
+    ``step``: release, generation, files, logs, containerd, proof, seal; or collect, for what nothing needs any more.
+    """
 
     step: str
     what: str
@@ -61,6 +64,13 @@ class Plan:
     generation: int
     edits: tuple[Edit, ...] = field(default=())
     warnings: tuple[str, ...] = ()
+    unused: tuple[generations.Unused, ...] = field(default=())
+    stays: tuple[generations.PodView, ...] = field(default=())
+
+    @property
+    def installs(self) -> bool:
+        """Whether anything changes that has to be proved; a collection alone has not."""
+        return any(change.step != "collect" for change in self.changes)
 
     @property
     def needed(self) -> bool:
@@ -80,11 +90,14 @@ class Plan:
         """The plan as JSON-ready data for results and tables."""
         return {
             "needed": self.needed,
+            "installs": self.installs,
+            "collects": bool(self.unused),
             "restart": self.restart,
             "generation": self.generation,
             "changes": [{"step": c.step, "what": c.what, "why": c.why} for c in self.changes],
             "refusals": [{"what": r.what, "why": r.why, "remedy": r.remedy} for r in self.refusals],
             "warnings": list(self.warnings),
+            "pods": generations.pod_data(self.stays),
         }
 
 
@@ -121,13 +134,23 @@ def plan(desired: DesiredState, state: NodeState, known: Sequence[str] = ()) -> 
     elif state.sealed.get("fingerprint") != desired.fingerprint:
         changes.append(Change("seal", "record of the installation", "nothing was recorded for this state"))
     warnings = tuple(str(one) for one in found if one.effect == "warn")
-    return Plan(tuple(changes), tuple(refusals), generation_number(desired, state), edits, warnings)
+    number = generation_number(desired, state)
+    # Nothing is taken away from a node that is refused.
+    unused = () if refusals else generations.unused(needs(desired, state))
+    changes.extend(Change("collect", one.what, one.why) for one in unused)
+    return Plan(tuple(changes), tuple(refusals), number, edits, warnings, unused, generations.staying(state, number))
 
 
 def findings(desired: DesiredState, state: NodeState, known: Sequence[str] = ()) -> list[Finding]:
     """What is known against this release on this node, before its binaries are at hand."""
     pair = compatibility.judge(state.containerd.version, desired.release, known=known)
     return [*pair, *gpu.findings(desired, state, known=known)]
+
+
+def needs(desired: DesiredState, state: NodeState) -> generations.Needs:
+    """What keeps generations and releases on the node once the desired state is there."""
+    number = generation_number(desired, state)
+    return generations.Needs(state, number, desired.release, desired.keep_generations)
 
 
 def _edits(desired: DesiredState, state: NodeState) -> Sequence[Edit]:
@@ -263,15 +286,16 @@ def _release(desired: DesiredState, state: NodeState) -> list[Change]:
 def generation_number(desired: DesiredState, state: NodeState) -> int:
     """The generation for this release and these flags: the one that is there, else the next free number.
 
-    A number whose files are incomplete (a run was killed while it made them) is taken again.
+    A number whose files are incomplete (a run was killed while it made them) is taken again. One that was ever current
+    is never given to something else, even when nothing of it is left.
     """
     tree = state.tree
-    whole = {n: g for n, g in tree.generations.items() if n.isdecimal() and g.release and g.flags is not None}
+    whole = {n: g for n, g in tree.generations.items() if n.isdecimal() and generations.is_whole(g)}
     for number in sorted(whole, key=int, reverse=True):
-        if whole[number] == (whole[number].__class__(release=desired.release, flags=desired.flags_file)):
+        if (whole[number].release, whole[number].flags) == (desired.release, desired.flags_file):
             return int(number)
     taken = {int(n) for n in whole} | {int(p.generation) for p in state.users.pods if p.generation.isdecimal()}
-    return max(taken, default=0) + 1
+    return max({generations.records(state).last, *taken}) + 1
 
 
 def _generation(desired: DesiredState, state: NodeState) -> list[Change]:

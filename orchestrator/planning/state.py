@@ -23,6 +23,8 @@ class Host(_View):
     max_user_namespaces: str = ""
     shell: bool = True
     root: str = "/"
+    boot_id: str = ""
+    boot_seconds: float = 0.0
 
 
 class Storage(_View):
@@ -104,20 +106,31 @@ class Containerd(_View):
 
         From configuration version 4 on (containerd 2.3) it is a setting of a plugin.
         """
-        try:
-            said = tomllib.loads(self.dump.text if self.dump else "")
-        except tomllib.TOMLDecodeError:
-            said = {}
+        said = self._values
         plugin = said.get("plugins", {}).get("io.containerd.server.v1.grpc", {})
         address = plugin.get("address") or said.get("grpc", {}).get("address")
         return address if isinstance(address, str) and address.startswith("/") else "/run/containerd/containerd.sock"
 
+    @property
+    def state(self) -> str:
+        """The directory below which the daemon keeps the pods' bundles, from its own dump likewise."""
+        found = self._values.get("state")
+        return found if isinstance(found, str) and found.startswith("/") else "/run/containerd"
+
+    @property
+    def _values(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.dump.text if self.dump else "")
+        except tomllib.TOMLDecodeError:
+            return {}
+
 
 class Generation(_View):
-    """One generation on the node."""
+    """One generation on the node; ``strangers`` are files in it that are not ours."""
 
     release: str | None
     flags: str | None
+    strangers: list[str] = []
 
 
 class Tree(_View):
@@ -131,13 +144,14 @@ class Tree(_View):
 
 
 class Pod(_View):
-    """A bundle that names our shim."""
+    """A bundle that names our shim. Where its record is lost, ``generation`` is what its shim was told; or empty."""
 
     id: str
     sandbox: str
     namespace: str
     name: str
     generation: str
+    recorded: bool = True
 
 
 class Users(_View):

@@ -22,7 +22,9 @@ from orchestrator.errors import GvisorNodesError, InvalidInputError, RefusedErro
 from orchestrator.gvisor.catalogue import Catalogue
 from orchestrator.gvisor.releases import DEFAULT_RELEASE
 from orchestrator.planning.desired import read_variables
+from orchestrator.planning.generations import history, records
 from orchestrator.planning.plan import plan
+from orchestrator.planning.rollback import read_target, state_of
 from orchestrator.planning.state import NodeState
 
 OLDEST = (3, 9)
@@ -43,6 +45,8 @@ class NodeAction(ActionBase):
         self.memory = dict((task_vars.get("ansible_facts") or {}).get("gvisor_node") or {})
         try:
             self.desired, self.settings = read_variables(task_vars, DEFAULT_RELEASE)
+            if "target" in self.memory:  # a rollback: the generation says which release and flags, not the inventory
+                self.desired = state_of(self.desired, read_target(self.memory["target"]))
             return self.act()
         except GvisorNodesError as error:
             return self.failure(error)
@@ -94,6 +98,16 @@ class NodeAction(ActionBase):
     def place(self):
         """The arguments every module takes: where things are on this host."""
         return {"host_root": self.desired.host_root, "state_directory": self.desired.state_directory}
+
+    def remember_current(self):
+        """The generation that a proof that fails goes back to: the current one, or the last proved where it is not."""
+        state, number = self.state, self.state.tree.current
+        proved = str(state.sealed.get("generation") or "")
+        if number is not None and number not in records(state).sealed and proved in state.tree.generations:
+            number = proved
+        if number is not None:
+            before = [other for other in history(state) if other != number]
+            self.memory["previous"] = {"directory": self.desired.directory, "number": number, "history": before}
 
     # Round trips --------------------------------------------------------------------------------------------------
 

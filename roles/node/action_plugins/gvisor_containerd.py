@@ -190,5 +190,7 @@ class ActionModule(NodeAction):
             return self.answer("nothing to put back")
         found = self.module("gvisor_containerd", **self.common, state="rollback", current=self.memory.get("previous"))
         self.memory["restarts"] = self.memory.get("restarts", 0) + (1 if found["rolled_back"] else 0)
-        message = "the old configuration is back" if found["rolled_back"] else "nothing to put back"
-        return self.answer(message, changed=found["rolled_back"])
+        back = ["the old configuration is back"] if found["rolled_back"] else []
+        if found["switched"]:
+            back.append(f"generation {self.memory['previous']['number']} is current again")
+        return self.answer("; ".join(back) or "nothing to put back", changed=found["changed"])

@@ -30,10 +30,6 @@ class ActionModule(NodeAction):
             return self.answer("nothing to do")
         if self.check_mode:
             return self.answer(f"would make {what}", changed=True, diff=[self.as_diff(file) for file in files])
-        # What was current before: a proof that fails goes back to it.
-        current = self.state.tree.current
-        if not logs and current is not None:
-            self.memory["previous"] = {"path": f"{self.desired.directory}/current", "content": f"{current}\n"}
         settings = {
             "directory": self.desired.directory,
             "handler": self.desired.handler,
@@ -46,6 +42,7 @@ class ActionModule(NodeAction):
             files=files,
             timer=TIMER if logs else "",
             remember={"settings": settings},
+            directory=self.desired.directory,
         )
         diff = [self.as_diff(file) for file in files if file["path"] in found["made"]]
         message = f"{what} made" if found["changed"] else f"{what} is there"

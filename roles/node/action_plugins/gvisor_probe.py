@@ -9,6 +9,8 @@ import uuid
 from ansible.plugins.loader import action_loader
 
 from orchestrator.errors import RefusedError
+from orchestrator.planning import generations
+from orchestrator.planning.plan import needs
 
 NodeAction = action_loader.get("gvisor_base", class_only=True).__mro__[1]
 
@@ -28,6 +30,7 @@ class ActionModule(NodeAction):
             return self.answer("the node is free for another run")
         if verb == "begin":
             return self.begin()
+        self.memory.clear()  # of an earlier play, or of a cache of facts
         self.probe()
         return self.planned()
 
@@ -36,6 +39,14 @@ class ActionModule(NodeAction):
         self.step = "lock"
         if self.check_mode:
             return self.answer("check mode takes no lease")
+        waited = self.hold()
+        message = f"waited {waited} s for another run" if waited >= 1 else "holds the node"
+        result = self.planned()
+        result["msg"] = result["gvisor"]["message"] = message
+        return result
+
+    def hold(self):
+        """Take the lease and read the node anew; return the seconds that another run was waited for."""
         token = uuid.uuid4().hex
         lock = {
             "token": token,
@@ -45,11 +56,9 @@ class ActionModule(NodeAction):
         }
         found = self.probe(lock=lock)
         self.memory["token"] = token
-        waited = found.get("waited", 0)
-        message = f"waited {waited} s for another run" if waited >= 1 else "holds the node"
-        result = self.planned()
-        result["msg"] = result["gvisor"]["message"] = message
-        return result
+        if not self._task.args.get("removal"):
+            self.remember_current()
+        return found.get("waited", 0)
 
     def planned(self):
         plan = self.plan()
@@ -82,7 +91,8 @@ class ActionModule(NodeAction):
                 "releases": sorted(state.tree.releases),
             },
             "journal": None if state.journal is None else {"sealed": state.sealed},
-            "pods": [pod.model_dump() for pod in state.users.pods],
+            "pods": generations.pod_data(generations.pods(state)),
+            "generations": generations.table(needs(self.desired, state)),
             "retention": {
                 "active": state.retention.active if state.retention else "",
                 "stopped": state.retention.stopped if state.retention else "",

@@ -24,16 +24,16 @@ options:
   restart_timeout: {type: int, default: 60, description: How long a restart may take.}
   wanted: {type: str, default: installed, description: The word for the journal.}
   keep_original: {type: bool, default: false, description: What is there now is what an uninstall restores.}
-  current: {type: dict, description: On rollback the generation to go back to (C(path), C(content)).}
+  current: {type: dict, description: On rollback the generation to go back to (C(directory), C(number), C(history)).}
 author: The gvisor-nodes authors
 """
 
 import base64
-import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import daemon
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, describe, write_file
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, describe
 from ansible.module_utils.gvisor_transaction import commit, roll_back, serve_again, stage
 
 
@@ -51,9 +51,8 @@ def act(root, options):
     if options["state"] == "rollback":
         undone = roll_back(root, journal, options)
         back = options["current"]
-        if back and os.path.exists(root.real(back["path"])):
-            write_file(root.real(back["path"]), back["content"].encode())
-        return {"changed": undone, "rolled_back": undone}
+        switched = bool(back) and Generations(journal, back["directory"]).go_back(back["number"], back["history"])
+        return {"changed": undone or switched, "rolled_back": undone, "switched": switched}
     if options["expect"] == "unchanged":
         return {"changed": True, "daemon": serve_again(root, journal, options)}
     options["state"] = options["wanted"]

@@ -18,12 +18,14 @@ options:
           description: 'Things to make: path, kind, content, mode, target; for a directory of ours also group.'}
   timer: {type: str, default: '', description: A systemd timer among the files that shall run.}
   remember: {type: dict, description: Values to keep in the journal.}
+  directory: {type: path, description: 'Where generations are: writing C(current) there is a switch, and recorded.'}
 author: The gvisor-nodes authors
 """
 
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import group_id
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root
 from ansible.module_utils.gvisor_units import activate
@@ -47,6 +49,7 @@ def main():
             "files": {"type": "list", "elements": "dict", "required": True},
             "timer": {"type": "str", "default": ""},
             "remember": {"type": "dict"},
+            "directory": {"type": "str"},
         }
     )
     options = module.params
@@ -60,10 +63,12 @@ def main():
         if options["remember"]:
             journal.data.update(options["remember"])
             journal.save()
+        generations = Generations(journal, options["directory"]) if options["directory"] else None
         for wanted in options["files"]:
             path = wanted["path"]
-            put = journal.put(wanted)
-            if give_to_group(root, journal, wanted, groups.get(path)) or put:
+            put = generations.switch if generations and path == generations.path else journal.put
+            changed = put(wanted)
+            if give_to_group(root, journal, wanted, groups.get(path)) or changed:
                 made.append(path)
         if options["timer"] and activate(root, options["timer"], made):
             made.append(options["timer"])

@@ -15,12 +15,14 @@ options:
   service: {type: str, default: containerd, description: The systemd unit.}
   config: {type: path, description: containerd's main configuration file.}
   seal: {type: dict, required: true, description: 'What was proved: fingerprint, release, generation, proof.'}
+  release: {type: bool, default: true, description: Whether the lease is given back.}
 author: The gvisor-nodes authors
 """
 
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import daemon, drop_in, tree_state
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, describe
 from ansible.module_utils.gvisor_transaction import disarm
@@ -35,6 +37,7 @@ def main():
             "service": {"type": "str", "default": "containerd"},
             "config": {"type": "str"},
             "seal": {"type": "dict", "required": True},
+            "release": {"type": "bool", "default": True},
         }
     )
     options = module.params
@@ -48,17 +51,27 @@ def main():
         config = describe(root.real(root.resolve(options["config"])))
         beside = drop_in(root, journal)
         tree = tree_state(root, options["seal"]["directory"])
+        seal, at = options["seal"], int(time.time())
+        # What was proved is this release. The files of the others stay as they were when they were proved.
+        proved = journal.data.get("proved_releases") or (journal.data.get("sealed") or {}).get("releases") or {}
+        proved = {name: files for name, files in proved.items() if name in tree["releases"]}
+        if seal.get("release") in tree["releases"]:
+            proved[seal["release"]] = tree["releases"][seal["release"]]
+        if seal.get("generation"):
+            Generations(journal, seal["directory"]).seal(str(seal["generation"]), at)
+        journal.data["proved_releases"] = proved
         journal.data["sealed"] = {
-            **options["seal"],
-            "at": int(time.time()),
+            **seal,
+            "at": at,
             "daemon": {"pid": found.get("pid"), "start_ticks": found.get("start_ticks")},
             "config_sha256": config and config["sha256"],
             "drop_in": beside and {"path": beside["path"], "sha256": (beside["file"] or {}).get("sha256")},
-            "releases": tree["releases"],
+            "releases": proved,
             "files": {name: what and what["sha256"] for name, what in tree["files"].items()},
         }
         journal.save()
-        lease.release()
+        if options["release"]:
+            lease.release()
     except NodeError as error:
         module.fail_json(msg=str(error), node_error=error.answer)
     except OSError as error:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from ansible.module_utils.gvisor_journal import Journal, NodeError, Root, describe
+from ansible.module_utils.gvisor_journal import STAGED_SUFFIX, Journal, NodeError, Root, describe
 from ansible.module_utils.gvisor_units import retention
 
 SHOW = "MainPID,ExecStart,ActiveState,SubState,KillMode,ExecMainStartTimestampMonotonic,LoadState"
@@ -60,6 +60,7 @@ def facts(root):
         "uid": os.geteuid(),
         "login_uid": int(os.environ.get("SUDO_UID", os.getuid())),
         "boot_id": (read_text("/proc/sys/kernel/random/boot_id") or "").strip(),
+        "boot_seconds": round(time.clock_gettime(time.CLOCK_BOOTTIME), 3),
         "max_user_namespaces": (read_text("/proc/sys/user/max_user_namespaces") or "").strip(),
         "root": root.path,
         "shell": os.path.exists(root.real("/bin/sh")),
@@ -207,7 +208,9 @@ def tree_state(root, directory):
             target = os.path.basename(os.readlink(os.path.join(path, "release")))
         except OSError:
             target = None
-        found["generations"][number] = {"release": target, "flags": read_text(os.path.join(path, "flags"))}
+        strangers = [n for n in listdir(path) if n not in ("release", "flags") and not n.endswith(STAGED_SUFFIX)]
+        flags = read_text(os.path.join(path, "flags"))
+        found["generations"][number] = {"release": target, "flags": flags, "strangers": strangers}
     for name in ("runsc", "containerd-shim-runsc-v1", "runsc.toml", "current"):
         found["files"][name] = describe(root.real(os.path.join(directory, name)))
     found["current"] = (read_text(root.real(os.path.join(directory, "current"))) or "").strip() or None
@@ -221,8 +224,33 @@ def listdir(path):
         return []
 
 
-def users(root, directory):
-    """Who needs our files: processes that run from the directory, and bundles whose shim is ours, each with its pod."""
+def told_generation(pid):
+    """The generation that the dispatcher told a process, or those it started; empty where it was told none."""
+    if not pid.isdigit():
+        return ""
+    try:
+        with open("/proc/%s/environ" % pid, "rb") as file:
+            variables = file.read().split(b"\0")
+    except OSError:
+        return ""
+    for variable in variables:
+        name, _, value = variable.partition(b"=")
+        if name == b"GVISOR_NODES_GENERATION" and value.isdigit():
+            return value.decode()
+    return ""
+
+
+def state_directory(found):
+    """Where this containerd keeps bundles: ``state`` of its own dump, which writes it on a line of its own."""
+    match = re.search(r"""^state = ["'](/[^"']*)["']$""", (found.get("dump") or {}).get("text", ""), re.MULTILINE)
+    return match.group(1) if match else "/run/containerd"
+
+
+def users(root, directory, state="/run/containerd"):
+    """Who needs our files: processes that run from the directory, and bundles whose shim is ours, each with its pod.
+
+    ``state`` is containerd's state directory, below which its bundles are.
+    """
     if not root.is_live:
         return {"processes": [], "pods": []}
     prefix = os.path.join(directory, "")
@@ -234,31 +262,37 @@ def users(root, directory):
             except OSError:
                 continue
             if exe.startswith(prefix):
-                processes.append({"pid": int(name), "exe": exe})
-    pods = []
-    base = "/run/containerd/io.containerd.runtime.v2.task"
-    for namespace in listdir(base):
-        for container in listdir(os.path.join(base, namespace)):
-            bundle = os.path.join(base, namespace, container)
-            shim = (read_text(os.path.join(bundle, "shim-binary-path")) or "").strip()
-            generation = read_text(os.path.join(bundle, ".gvisor-nodes-generation"))
-            if not shim.startswith(prefix) and generation is None:
-                continue
-            try:
-                with open(os.path.join(bundle, "config.json"), encoding="utf-8") as file:
-                    annotations = json.load(file).get("annotations") or {}
-            except (OSError, ValueError):
-                annotations = {}
-            pods.append(
-                {
-                    "id": container,
-                    "sandbox": annotations.get(SANDBOX_ID, container),
-                    "namespace": annotations.get("io.kubernetes.cri.sandbox-namespace", ""),
-                    "name": annotations.get("io.kubernetes.cri.sandbox-name", ""),
-                    "generation": (generation or "").strip(),
-                }
-            )
-    return {"processes": processes, "pods": pods}
+                processes.append({"pid": int(name), "exe": exe, "generation": told_generation(name)})
+    base = os.path.join(state, "io.containerd.runtime.v2.task")
+    bundles = [(n, c) for n in listdir(base) for c in listdir(os.path.join(base, n))]
+    pods = [bundle_user(os.path.join(base, namespace, name), prefix) for namespace, name in bundles]
+    return {"processes": processes, "pods": [pod for pod in pods if pod]}
+
+
+def bundle_user(bundle, prefix):
+    """The pod that a bundle belongs to and its generation; ``None`` where neither its shim nor a record is ours."""
+    shim = (read_text(os.path.join(bundle, "shim-binary-path")) or "").strip()
+    generation = read_text(os.path.join(bundle, ".gvisor-nodes-generation"))
+    told = ""
+    if generation is None:
+        # A record that is lost: the dispatcher told the shim in its environment, too.
+        told = told_generation((read_text(os.path.join(bundle, "shim.pid")) or "").strip())
+    if not shim.startswith(prefix) and generation is None and not told:
+        return None
+    try:
+        with open(os.path.join(bundle, "config.json"), encoding="utf-8") as file:
+            annotations = json.load(file).get("annotations") or {}
+    except (OSError, ValueError):
+        annotations = {}
+    name = os.path.basename(bundle)
+    return {
+        "id": name,
+        "sandbox": annotations.get(SANDBOX_ID, name),
+        "namespace": annotations.get("io.kubernetes.cri.sandbox-namespace", ""),
+        "name": annotations.get("io.kubernetes.cri.sandbox-name", ""),
+        "generation": (generation or told).strip(),
+        "recorded": generation is not None,
+    }
 
 
 def offline_groups(root):
@@ -364,7 +398,7 @@ def probe(options):
         "retention": retention(root, options["directory"]),
         "journal": journal.data if journal.exists or journal.begun else None,
         "original": original(root, journal),
-        "users": users(root, options["directory"]),
+        "users": users(root, options["directory"], state_directory(found)),
         "nvidia": nvidia(root, options["directory"]),
         "interpreter": sys.executable,
         "milliseconds": round((time.monotonic() - begin) * 1000),

@@ -68,6 +68,16 @@ def runsc(tmp_path_factory):
     return (directory / "runsc").read_bytes()
 
 
+def make_generation(root, number, release="20260905.0"):
+    base = Path(root.real(f"{DIRECTORY}/generations/{number}"))
+    base.mkdir(parents=True)
+    (base / "release").symlink_to(f"../../releases/{release}")
+    (base / "flags").write_text("")
+    runsc = Path(root.real(f"{DIRECTORY}/releases/{release}/runsc"))
+    runsc.parent.mkdir(parents=True, exist_ok=True)
+    runsc.write_text("")
+
+
 def archive(root, files):
     directory = Path(root.real("/run/gvisor-nodes/upload-t"))
     directory.mkdir(parents=True, exist_ok=True)
@@ -379,9 +389,12 @@ def test_a_commit_keeps_the_old_bytes_and_a_rollback_puts_them_back(root, call, 
     assert "switched" == Journal(root, STATE).data["containerd"]["state"]
 
     current = Path(root.real(f"{DIRECTORY}/current"))
-    current.parent.mkdir()
-    current.write_text("2\n")
-    back = {"path": f"{DIRECTORY}/current", "content": "1\n"}
+    for number in ("1", "2"):
+        make_generation(root, number)
+    content = base64.b64encode(b"2\n").decode()
+    wanted = {"path": f"{DIRECTORY}/current", "kind": "file", "content": content}
+    assert call(gvisor_files, **BASE, token="t", directory=DIRECTORY, files=[wanted])["changed"]
+    back = {"directory": DIRECTORY, "number": "1", "history": []}
     answer = call(gvisor_containerd, **BASE, state="rollback", token="t", current=back)
 
     assert answer["rolled_back"]
