@@ -17,7 +17,7 @@ A record can be lost. A pod that runs then keeps its generation all the same:
 
 * the shim dispatcher tells the shim its generation in the environment too, and every shim hands its environment on
   (seen with 20250205, 20260224 and 20260905). So a shim whose bundle has lost the record still calls runsc of the right
-  generation;
+  generation, and that call writes the record again, for what containerd asks when the shim is gone;
 * a container whose pod's bundle has lost the record asks the pod's shim: ``shim.pid`` names it, its working directory
   is that bundle, and its environment, which nobody can change from outside, names the generation;
 * where there is no such shim, ``start`` fails: a container that does not start is repaired by a new pod, a container of
@@ -79,6 +79,14 @@ has_record() {
     fail "$1$record is not a file; to do: restart the pod"
   fi
   [ -f "$1$record" ]
+}
+
+# Temporary file and rename: whoever sees the record sees all of it.
+write_record() {
+  temporary=$record.$$
+  { printf '%s\n' "$generation" >"$temporary" && mv -f "$temporary" "$record"; } 2>/dev/null && return
+  rm -f "$temporary"
+  return 1
 }
 
 # Sets $binary to a program of $generation, which was read from $1.
@@ -154,16 +162,6 @@ find_generation() {
   fi
 }
 
-# Temporary file and rename: whoever sees the record sees all of it.
-write_record() {
-  temporary=$record.$$
-  if { printf '%s\n' "$generation" >"$temporary"; } 2>/dev/null && mv -f "$temporary" "$record"; then
-    return
-  fi
-  rm -f "$temporary"
-  fail "cannot write $record in the bundle"
-}
-
 source=$directory/current
 if has_record ./; then
   source=./$record
@@ -171,7 +169,7 @@ if has_record ./; then
 elif [ -f config.json ]; then
   find_generation "$@"
   find_binary "$source" containerd-shim-runsc-v1
-  write_record
+  write_record || fail "cannot write $record in the bundle"
 else
   read_generation "$source"
 fi
@@ -213,6 +211,8 @@ if has_record ./; then
 elif [ -f config.json ] && is_number "${@VARIABLE@:-}"; then
   source='the shim that called'
   generation=$@VARIABLE@
+  find_binary "$source" runsc
+  write_record || :
 else
   read_generation "$source"
 fi

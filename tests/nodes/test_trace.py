@@ -167,7 +167,8 @@ def test_every_call_in_the_lives_of_pods_goes_to_their_generation(trace):
             assert ("shim", "-info") == (call.program, call.action), call
     actions = {call.action for call in calls if call.program == "runsc"}
     assert {"create", "start", "exec", "wait", "kill", "delete"} <= actions
-    assert [third.id] == [call.bundle for call in calls if call.program == "shim" and call.action == "delete"]
+    # 1.6 asks it of every shim at its end, later ones only where a shim died
+    assert third.id in {call.bundle for call in calls if call.program == "shim" and call.action == "delete"}
     assert [] == bundles(node) == processes(node)
 
 

@@ -77,6 +77,7 @@ class NodeAction(ActionBase):
         architecture = self.state.host.architecture
         return tuple(entry.release for _, entry in catalogue.entries() if entry.architecture == architecture)
 
+    @property
     def sources(self):
         """Where the files of a release may come from."""
         from orchestrator.gvisor.artifacts import DEFAULT_BUCKET, ArtifactSources  # noqa: PLC0415 - few steps need it

@@ -23,7 +23,7 @@ class ActionModule(NodeAction):
         asked = self.settings.check_releases or (self.desired.release,)
         lists = {}
         for release in gpu_report.lists_needed(state, asked):
-            lists[release] = driver_lists.of_release(release, state.host.architecture, self.sources(), fetch=True)
+            lists[release] = driver_lists.of_release(release, state.host.architecture, self.sources, fetch=True)
         report = gpu_report.make(state, asked, lists, flags=self.desired.flags, known=self.known_releases())
         if not report.failures:
             return self.answer(report.message, data=report.as_data())

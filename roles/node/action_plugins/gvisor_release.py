@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import action_loader
 
 from orchestrator.errors import GvisorNodesError, RefusedError
 from orchestrator.gvisor import compatibility, driver_lists
-from orchestrator.gvisor.artifacts import DEFAULT_BUCKET, ArtifactSources, resolve
+from orchestrator.gvisor.artifacts import resolve
 from orchestrator.gvisor.bundle import pack
 from orchestrator.gvisor.flag_binaries import require_accepted
 from orchestrator.planning import gpu
@@ -95,16 +94,6 @@ class ActionModule(NodeAction):
     def checked_flags(self):
         """The flags that a binary can be asked about: one that names a log would already write that log."""
         return [flag for flag in self.desired.flags if not flag.startswith("--debug-log=")]
-
-    @property
-    def sources(self):
-        settings = self.settings
-        return ArtifactSources(
-            directory=Path(settings.artifacts_directory) if settings.artifacts_directory else None,
-            releases_files=tuple(Path(name) for name in settings.releases_files),
-            bucket=settings.bucket or DEFAULT_BUCKET,
-            offline=settings.offline,
-        )
 
     def judged_from_cache(self):
         """Whether the release's runsc was asked about the flags here, without fetching or building anything for it."""

@@ -274,6 +274,37 @@ def test_a_shim_whose_bundle_lost_the_record_calls_runsc_of_its_generation(node)
 
     assert program_of(result)[0] == "20260224.0"
     assert result.answer["argv"][1:] == ["--debug=true", "exec"]
+    # and what containerd asks once the shim is gone finds a record again
+    assert record(bundle) == "1\n"
+    assert program_of(node.shim(bundle, "delete"))[0] == "20260224.0"
+    assert {"config.json", RECORD_NAME} == {path.name for path in bundle.iterdir()}
+
+
+def test_a_record_that_cannot_be_written_again_costs_no_call_of_runsc(node):
+    bundle = node.bundle(SANDBOX)
+    limited = Node.__new__(Node)
+    limited.shell = [*("sh", "-c", "ulimit -f 0; trap '' XFSZ; exec \"$@\"", "sh"), *node.shell]
+    limited.directory, limited.bundles = node.directory, node.bundles
+    node.switch(2)
+    # the target could not write its answer either
+    for name in ("20260224.0", "20260905.0"):
+        program = node.directory / "releases" / name / "runsc"
+        program.write_text(f"#!/bin/sh\necho {name} >&2\n")
+
+    result = limited.runsc(bundle, "exec", environment={VARIABLE: "1"})
+
+    assert (0, "20260224.0\n") == (result.code, result.error)
+    assert ["config.json"] == [path.name for path in bundle.iterdir()]
+
+
+def test_a_generation_of_the_environment_that_is_not_there_leaves_no_record(node):
+    bundle = node.bundle(SANDBOX)
+
+    result = node.runsc(bundle, "exec", environment={VARIABLE: "9"})
+
+    assert (result.code, result.answer) == (FAILURE_CODE, None)
+    assert "generation 9, named by the shim that called" in result.error
+    assert ["config.json"] == [path.name for path in bundle.iterdir()]
 
 
 def test_the_record_comes_before_the_environment_and_outside_a_bundle_there_is_neither(node, tmp_path):
