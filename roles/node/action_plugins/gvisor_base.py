@@ -95,6 +95,13 @@ class NodeAction(ActionBase):
         self.warned = (*self.warned, *texts)
         self.memory["warnings"] = list(dict.fromkeys([*self.memory.get("warnings", []), *texts]))
 
+    def say(self, findings, step=""):
+        """Warn of each finding; the first that refuses is raised, under another step's name where one is given."""
+        for one in findings:
+            if one.effect == "refuse":
+                raise RefusedError(one.what, why=one.why, remedy=one.remedy, step=step)
+            self.warn(str(one))
+
     @property
     def place(self):
         """The arguments every module takes: where things are on this host."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from ansible.plugins.loader import action_loader
 
-from orchestrator.errors import RefusedError
 from orchestrator.planning import gpu
 
 NodeAction = action_loader.get("gvisor_base", class_only=True).__mro__[1]
@@ -29,10 +28,7 @@ class ActionModule(NodeAction):
         listing = self.memory.get("drivers")
         if listing is None:
             listing = self.state.nvidia.supported.get(self.desired.release)
-        for one in gpu.findings(self.desired, self.state, target=listing, known=self.known_releases()):
-            if one.effect == "refuse":
-                raise RefusedError(one.what, why=one.why, remedy=one.remedy)
-            self.warn(str(one))
+        self.say(gpu.findings(self.desired, self.state, target=listing, known=self.known_releases()))
         if not self.desired.nvproxy:
             return self.answer("nvproxy is not asked for")
         verdict = gpu.verdict(self.state, self.desired.release, listing or "", flags=self.desired.flags)

@@ -10,7 +10,7 @@ import posixpath
 from ansible.errors import AnsibleError
 from ansible.plugins.loader import action_loader
 
-from orchestrator.errors import GvisorNodesError, RefusedError
+from orchestrator.errors import GvisorNodesError
 from orchestrator.gvisor import compatibility, driver_lists
 from orchestrator.gvisor.artifacts import resolve
 from orchestrator.gvisor.bundle import pack
@@ -74,21 +74,15 @@ class ActionModule(NodeAction):
         known, version = self.known_releases(), self.state.containerd.version
         predicted = list(compatibility.judge(version, self.desired.release, known=known))
         found = compatibility.judge(version, self.desired.release, shim=artifacts.shim_containerd, known=known)
-        self.say(found, self.step)
+        self.say(found)
         listing = driver_lists.of_artifacts(artifacts)
         if listing is not None:
             predicted += gpu.findings(self.desired, self.state, known=known)
             listed = gpu.findings(self.desired, self.state, target=listing, known=known)
-            self.say(listed, "nvproxy")
+            self.say(listed, step="nvproxy")
             found = (*found, *listed)
         outdated = {str(one) for one in predicted} - {str(one) for one in found}
         self.memory["warnings"] = [text for text in self.memory.get("warnings", []) if text not in outdated]
-
-    def say(self, findings, step):
-        for one in findings:
-            if one.effect == "refuse":
-                raise RefusedError(one.what, why=one.why, remedy=one.remedy, step=step)
-            self.warn(str(one))
 
     @property
     def checked_flags(self):
