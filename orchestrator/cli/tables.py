@@ -88,7 +88,9 @@ def _plan(row: Row) -> Iterable[list[Text]]:
 
 
 def _pod(pod: Row) -> tuple[str, Text]:
-    name = f"{pod['namespace']}/{pod['name']}" if pod["name"] else f"sandbox {pod['sandbox'][:13]}"
+    from orchestrator.planning.generations import pod_title  # noqa: PLC0415 - only a plan with pods needs it
+
+    name = pod_title(pod["namespace"], pod["name"], pod["sandbox"])
     where = f"stays on generation {pod['generation']}" if pod["generation"] else "is on no generation that is known"
     words = f"release {pod['release']}, flags {' '.join(pod['flags']) or 'none'}" if pod["release"] else ""
     if pod["note"]:

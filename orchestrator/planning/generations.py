@@ -80,6 +80,11 @@ def is_whole(generation: Generation | None) -> bool:
     return generation is not None and bool(generation.release) and generation.flags is not None
 
 
+def pod_title(namespace: str, name: str, sandbox: str) -> str:
+    """How people know a pod: by its name, else by the beginning of its sandbox's id."""
+    return f"{namespace}/{name}" if name else f"sandbox {sandbox[:13]}"
+
+
 @dataclass(frozen=True, slots=True)
 class PodView:
     """One pod: what it runs in, and ``note`` where something is wrong with that. ``release`` may not be known."""
@@ -95,7 +100,7 @@ class PodView:
     @property
     def title(self) -> str:
         """How people know it."""
-        return f"{self.namespace}/{self.name}" if self.name else f"sandbox {self.sandbox[:13]}"
+        return pod_title(self.namespace, self.name, self.sandbox)
 
 
 MISSING = "its generation is not on the node: its containers can be neither started nor stopped until the pod is gone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.planning.generations import pod_title
 from orchestrator.planning.plan import Refusal
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ def running(state: NodeState) -> Refusal | None:
     users = state.users
     if not users.pods and not users.processes:
         return None
-    pods = sorted({f"{pod.namespace}/{pod.name}" if pod.name else f"sandbox {pod.sandbox[:13]}" for pod in users.pods})
+    pods = sorted({pod_title(pod.namespace, pod.name, pod.sandbox) for pod in users.pods})
     named = ", ".join(pods) or f"{len(users.processes)} processes without a pod"
     return Refusal(
         what="pods still run in gVisor on this node",
