@@ -90,8 +90,8 @@ def _same(wanted: str, carried: str) -> bool:
     seconds = _seconds(wanted), _seconds(carried)
     if seconds[0] is not None and seconds[0] == seconds[1]:
         return True
-    # the enumerations that have an empty spelling print it as "none"; 20250205 has a word of its own for log
-    return (wanted, carried) in {("", "none"), ("log", "logWarning")}
+    # the enumerations that have an empty spelling print it as "none"
+    return wanted == "" and carried == "none"
 
 
 def _seconds(text: str) -> float | None:

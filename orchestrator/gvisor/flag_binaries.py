@@ -51,6 +51,15 @@ def refusal(runsc: Path, flags: Sequence[str]) -> str:
     return _first_line(done.stderr) or _first_line(done.stdout) or f"exit code {done.returncode}"
 
 
+def printed(runsc: Path, flags: Sequence[str]) -> dict[str, str]:
+    """How a binary itself writes the values of its flags, by name: in this form it hands them on to the sandbox.
+
+    Some are not shown, and those of EXPERIMENTAL-xdp and debug-log-format in a form of the log's own.
+    """
+    text = _run(runsc, [f"--root={NO_ROOT}", *flags, "--debug", "--alsologtostderr", "list"]).stderr
+    return {match["name"]: match["value"].strip().removeprefix("(empty)") for match in _SHOWN.finditer(text)}
+
+
 def require_accepted(artifacts: ArtifactSet, flags: Sequence[str]) -> bool:
     """Let a release's own runsc judge flags on this machine, before a node hears of them.
 
@@ -98,15 +107,12 @@ def flags_of(runsc: Path) -> dict[str, tuple[str, str]]:
     Raises:
         GvisorNodesError: the binary prints something else than flags.
     """
-    shown = {
-        match["name"]: match["value"].strip().removeprefix("(empty)")
-        for match in _SHOWN.finditer(_run(runsc, [f"--root={NO_ROOT}", "--debug", "--alsologtostderr", "list"]).stderr)
-    }
+    shown = printed(runsc, ())
     found = {}
     for name, kind, usage in _parse(_run(runsc, ["flags"]).stderr):
         go = kind if kind in _TYPES else _type_by_asking(runsc, name)
-        printed = _DEFAULT.search(usage)
-        default = printed["value"].strip('"') if printed else _ZERO.get(go, shown.get(name, ""))
+        named = _DEFAULT.search(usage)
+        default = named["value"].strip('"') if named else _ZERO.get(go, shown.get(name, ""))
         found[name] = (go, default)
     if "root" not in found:
         raise GvisorNodesError(f"{runsc} flags does not print flags", remedy="check that it is a runsc")

@@ -76,7 +76,7 @@ class KnownFlag:
         spans: where it is, in the order of releases.
         since: first release that has it, empty if no source names one.
         until: last release that has it, likewise.
-        later: parts of values to the first release looked at that knows them.
+        later: parts of values to the first release looked at in which they work.
     """
 
     name: str
@@ -113,7 +113,7 @@ class KnownFlag:
         return Presence.UNSURE if before or after else Presence.ABSENT
 
     def value_presence(self, value: str, release: str) -> Presence:
-        """Whether a release knows every part of a value; older releases have shorter lists."""
+        """Whether every part of a value works in a release; older releases know fewer."""
         worst = Presence.THERE
         for part in self.grammar.parts(value):
             first = self.later.get(part)

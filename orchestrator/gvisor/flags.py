@@ -218,12 +218,12 @@ def _absent(known: KnownFlag, release: str) -> Verdict:
 
 def _absent_value(known: KnownFlag, value: str, release: str) -> Verdict:
     later = ", ".join(
-        f"{part} is seen from {known.later[part]}" for part in known.grammar.parts(value) if part in known.later
+        f"{part} works from {known.later[part]} on" for part in known.grammar.parts(value) if part in known.later
     )
     return Verdict(
         known.name,
         Kind.ABSENT,
-        what=f"gVisor {release} does not know {known.name}={value}",
+        what=f"gVisor {release} does not take {known.name}={value}",
         why=later,
         remedy=f"choose another value of {known.name}, or a newer release; nothing was changed",
     )

@@ -122,7 +122,8 @@ def test_flags_that_policy_allows_are_carried_by_the_sandbox(lab, target, invent
     flags = {**PROVED}
     if release == "20250205.0":
         del flags["control-rpc-stop-timeout"]
-    policy = {"base": "default", "allow": {"network": ["host"], "host-uds": "any"}}
+        flags["watchdog-action"] = "panic"
+    policy = {"base": "default", "allow": {"network": ["host"], "host-uds": "any", "watchdog-action": "any"}}
     path = inventory(runsc_release=release, runsc_flags=flags, runsc_flags_policy=policy)
     answer = gvisor_nodes("apply", inventory=path)
 

@@ -16,7 +16,7 @@ from orchestrator.errors import InvalidInputError
 from orchestrator.gvisor import flag_catalogue, flag_values
 from orchestrator.gvisor.artifact_set import ArtifactSet
 from orchestrator.gvisor.elf import host_architecture
-from orchestrator.gvisor.flag_binaries import facts, refusal, require_accepted
+from orchestrator.gvisor.flag_binaries import facts, printed, refusal, require_accepted
 from orchestrator.gvisor.flag_catalogue import FlagClass, known_flags, known_releases
 from orchestrator.gvisor.flag_policy import ANY, SPELLING_ONLY, read_policy
 from orchestrator.gvisor.flags import Kind, judge
@@ -91,36 +91,69 @@ def test_of_ten_thousand_random_flag_sets_runsc_accepts_what_we_accept(binaries,
     assert set(RELEASES) == set(asked)
 
 
+def words(flag, release):
+    """Values of a flag that can all be tried: every word, both booleans, bounds, what is plain, the default."""
+    match flag.grammar:
+        case flag_values.OneOf(values) | flag_values.Words(values):
+            found = values
+        case flag_values.Boolean():
+            found = ("true", "false")
+        case flag_values.Whole(lowest, highest):
+            found = (str(lowest), str(highest))
+        case flag_values.Overlay():
+            found = ("all:dir=/x/y", "root:self,size=1g", "all:memory")
+        case flag_values.Namespace():
+            found = ("host", "/x")
+        case _:
+            found = ()
+    return sorted({*found, *flag.plain, *([flag.default(release)] if flag.default(release) else [])})
+
+
+def works(runsc, name, flags):
+    """Whether a binary takes flags, and takes the one of this name also in the form in which it hands it on."""
+    if refusal(runsc, flags):
+        return False
+    handed_on = printed(runsc, flags).get(name)
+    return handed_on is None or not refusal(runsc, [*flags, f"--{name}={handed_on}"])
+
+
 @pytest.mark.feature("F2")
 @pytest.mark.parametrize("release", RELEASES)
-def test_every_word_of_the_schema_is_one_that_the_binary_takes(binaries, pool, release):
+def test_every_word_of_the_schema_is_one_that_the_binary_takes_and_hands_on(binaries, pool, release):
+    shown_otherwise = {"EXPERIMENTAL-xdp", "debug-log-format"}
     singles = [
-        {name: value}
-        for name in SETTABLE
-        for grammar in [known_flags()[name].grammar]
-        for value in (
-            grammar.values if isinstance(grammar, flag_values.OneOf | flag_values.Words) else known_flags()[name].plain
-        )
+        (name, flags)
+        for name, flag in known_flags().items()
+        if flag.settable and name not in shown_otherwise
+        for value in words(flag, release)
+        if (flags := texts(accepted({name: value}, release)))
     ]
-    sets = [flags for single in singles if (flags := texts(accepted(single, release)))]
 
-    assert len(sets) > 50
-    answers = pool.map(lambda flags: refusal(binaries[release], flags), sets)
-    assert [] == [pair for pair in zip(sets, answers, strict=True) if pair[1]]
+    assert len(singles) > 100
+    answers = pool.map(lambda single: works(binaries[release], *single), singles)
+    assert [] == [single for single, answer in zip(singles, answers, strict=True) if not answer]
+
+
+@pytest.mark.feature("F2")
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("name", ["EXPERIMENTAL-xdp", "debug-log-format"])
+def test_words_that_the_log_shows_in_its_own_way_are_taken(binaries, release, name):
+    for value in words(known_flags()[name], release):
+        assert "" == refusal(binaries[release], [f"--{name}={value}"])
 
 
 @pytest.mark.feature("F3")
 @pytest.mark.parametrize(
     ("name", "part"), [(name, part) for name, flag in known_flags().items() for part in flag.later]
 )
-def test_a_part_that_came_later_is_refused_by_the_release_before_and_taken_by_its_first(binaries, name, part):
+def test_a_part_that_came_later_does_not_work_in_the_release_before_and_does_in_its_first(binaries, name, part):
     companions = ["--qdisc-tbf-rate=1", "--qdisc-tbf-burst=1"] if part == "tbf" else []
     flag = f"--{name}=root:self,size=1m" if part == "size" else f"--{name}={part}"
     first = known_flags()[name].later[part]
     before = RELEASES[RELEASES.index(first) - 1]
 
-    assert "" == refusal(binaries[first], [flag, *companions])
-    assert "" != refusal(binaries[before], [flag])
+    assert works(binaries[first], name, [flag, *companions])
+    assert not works(binaries[before], name, [flag])
 
 
 @pytest.mark.feature("F4")

@@ -84,7 +84,10 @@ def test_a_release_that_nobody_looked_at_is_left_to_its_binary(name, release, ex
 @pytest.mark.feature("F3")
 def test_a_value_that_came_later_than_its_flag_is_known_as_such():
     qdisc, overlay = known_flags()["qdisc"], known_flags()["overlay2"]
+    watchdog = known_flags()["watchdog-action"]
 
+    assert Presence.ABSENT is watchdog.value_presence("log", "20250205.0")
+    assert Presence.THERE is watchdog.value_presence("panic", "20250205.0")
     assert Presence.ABSENT is qdisc.value_presence("tbf", "20250205.0")
     assert Presence.THERE is qdisc.value_presence("tbf", "20260905.0")
     assert Presence.THERE is qdisc.value_presence("none", "20250205.0")
