@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import posixpath
+import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from orchestrator.gvisor.finding import Finding
     from orchestrator.planning.desired import DesiredState
-    from orchestrator.planning.state import NodeState
+    from orchestrator.planning.state import Containerd, NodeState
 
 SPACE_FOR_A_RELEASE = 400 * 1024 * 1024
 """Bytes: a release is 110 MB as two loose files, about 250 MB with its sidecars, plus the upload beside it."""
@@ -248,20 +249,27 @@ def _containerd_preflight(state: NodeState) -> list[Refusal]:
                 )
             )
     if daemon.dump is None or daemon.dump.rc != 0:
+        found.append(_unreadable(daemon))
+    return found
+
+
+def _unreadable(daemon: Containerd) -> Refusal:
+    """What is wrong with a configuration that has no dump: of a file that is TOML we know better, else it is told."""
+    try:
+        tomllib.loads((daemon.text or "").removeprefix("\ufeff"))
+    except tomllib.TOMLDecodeError:
+        pass
+    else:
         try:
             check_main(daemon.content, daemon.version)
         except GvisorNodesError as error:
-            found.append(Refusal(error.what, error.why, error.remedy))
-            return found
-        why = daemon.dump.error if daemon.dump else "config dump was not run"
-        found.append(
-            Refusal(
-                f"containerd cannot read its configuration {daemon.config}",
-                why.strip().splitlines()[-1] if why.strip() else "exit code without a text",
-                f"repair it first: {daemon.binary} --config {daemon.config} config dump must succeed",
-            )
-        )
-    return found
+            return Refusal(error.what, error.why, error.remedy)
+    why = daemon.dump.error.strip() if daemon.dump else "config dump was not run"
+    return Refusal(
+        f"containerd cannot read its configuration {daemon.config}",
+        why.splitlines()[-1] if why else "exit code without a text",
+        f"repair it first: {daemon.binary} --config {daemon.config} config dump must succeed",
+    )
 
 
 def _kernel(release: str) -> tuple[int, int]:
