@@ -65,8 +65,9 @@ class NodeAction(ActionBase):
     def state(self):
         return NodeState.model_validate(self.memory["state"])
 
-    def plan(self):
-        return plan(self.desired, self.state, self.known_releases())
+    def plan(self, known=()):
+        """What this node needs; ``known`` (see below) costs a read of the catalogues, so only who tells people asks."""
+        return plan(self.desired, self.state, known)
 
     def known_releases(self):
         """The releases that can be named as a way out: those the catalogues in use have for this node's machine."""

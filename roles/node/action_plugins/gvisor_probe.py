@@ -61,7 +61,7 @@ class ActionModule(NodeAction):
         return found.get("waited", 0)
 
     def planned(self):
-        plan = self.plan()
+        plan = self.plan(self.known_releases())
         self.memory["plan"] = plan.as_data()
         ready = self._task.args.get("refuse", True) and not self._task.args.get("removal")
         if ready and plan.refusals and (plan.needed or self.step == "lock"):

@@ -21,7 +21,7 @@ class ActionModule(ProbeAction):
         if self._task.args.get("state") == "report":
             return self.report()
         self.probe()
-        plan = self.plan()
+        plan = self.plan(self.known_releases())
         self.memory["plan"] = plan.as_data()
         self.warn(*plan.warnings)
         if self.state.journal is None:
