@@ -85,7 +85,7 @@ nodes: setup ## Only the tests on real nodes
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(WORKERS) --dist loadfile -m "not exhaustive"
 
 .PHONY: exhaustive
-exhaustive: setup ## Killed at every step of an apply and of a removal, ten rounds: some twenty minutes
+exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
 	@$(PYTHON) -m pytest tests/nodes -q -m exhaustive
 
 .PHONY: molecule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
 @pytest.fixture(scope="module")
 def fresh(lab):
-    """The shared nodes' trees before anything of ours; whatever a test left is removed first."""
+    """The shared nodes' trees before anything of ours; whatever another file's test left is removed first."""
     gvisor_nodes("remove", "--yes", inventory=lab.inventory)
     return {node.name: snapshot(node) for node in lab.nodes}
 
@@ -147,48 +148,61 @@ def test_a_switch_of_the_release_needs_no_restart_and_is_proved(lab, clean):
     assert before == starts(node)
 
 
-@pytest.mark.feature("D12")
-@pytest.mark.parametrize(
-    ("damage", "restarts"),
-    [
-        ("rm /opt/gvisor-nodes/current", 0),
-        ("echo 9 > /opt/gvisor-nodes/current", 0),
-        ("rm /opt/gvisor-nodes/containerd-shim-runsc-v1", 0),
-        ("chmod 0600 /opt/gvisor-nodes/runsc", 0),
-        ("truncate -s 1000 /opt/gvisor-nodes/releases/20260905.0/runsc", 0),
-        ("rm -r /opt/gvisor-nodes/releases", 0),
-        ("sed -i '/>>> gvisor-nodes/,/<<< gvisor-nodes/d' /etc/containerd/config.toml", 1),
-    ],
-)
-def test_drift_fails_verify_by_name_and_apply_repairs_it(lab, clean, damage, restarts):
-    node = lab.nodes[0]
-    limit = ("--limit", node.name)
-    gvisor_nodes("apply", *limit, inventory=lab.inventory)
-    node.run(damage, check=True)
+class TestInstalled:
+    """On a node that stays installed from one test to the next, each of which ends with gVisor whole again."""
 
-    verified = gvisor_nodes("verify", *limit, inventory=lab.inventory)
-    assert 3 == verified.rc
-    assert "the node is not as it should be" == verified.bad_step(node)["message"]
-    assert verified.bad_step(node)["cause"]
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def node(lab, fresh):
+        node = lab.nodes[0]
+        yield node
+        answer = gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
+        assert 0 == answer.rc, answer.stderr
+        assert [] == difference(fresh[node.name], snapshot(node))
 
-    before = starts(node)
-    repaired = gvisor_nodes("apply", *limit, inventory=lab.inventory)
-    assert 0 == repaired.rc, repaired.stderr
-    assert restarts == starts(node) - before
-    assert 0 == gvisor_nodes("verify", *limit, inventory=lab.inventory).rc
+    @pytest.fixture
+    def do(self, lab, node):
+        """Run a command on the installed node."""
+        run = partial(gvisor_nodes, inventory=lab.inventory)
+        installed = run("apply", "--limit", node.name)
+        assert 0 == installed.rc, installed.stderr
+        return lambda verb: run(verb, "--limit", node.name)
 
+    @pytest.mark.feature("D12")
+    @pytest.mark.parametrize(
+        ("damage", "restarts"),
+        [
+            ("rm /opt/gvisor-nodes/current", 0),
+            ("echo 9 > /opt/gvisor-nodes/current", 0),
+            ("rm /opt/gvisor-nodes/containerd-shim-runsc-v1", 0),
+            ("chmod 0600 /opt/gvisor-nodes/runsc", 0),
+            ("truncate -s 1000 /opt/gvisor-nodes/releases/20260905.0/runsc", 0),
+            ("rm -r /opt/gvisor-nodes/releases", 0),
+            ("sed -i '/>>> gvisor-nodes/,/<<< gvisor-nodes/d' /etc/containerd/config.toml", 1),
+        ],
+    )
+    def test_drift_fails_verify_by_name_and_apply_repairs_it(self, do, node, damage, restarts):
+        node.run(damage, check=True)
 
-def test_a_containerd_that_was_restarted_is_proved_again_without_a_restart(lab, clean):
-    node = lab.nodes[0]
-    limit = ("--limit", node.name)
-    gvisor_nodes("apply", *limit, inventory=lab.inventory)
-    node.run("systemctl restart containerd", check=True)
-    before = starts(node)
-    answer = gvisor_nodes("apply", *limit, inventory=lab.inventory)
+        verified = do("verify")
+        assert 3 == verified.rc
+        assert "the node is not as it should be" == verified.bad_step(node)["message"]
+        assert verified.bad_step(node)["cause"]
 
-    assert "proved" == answer.step(node, "report")["status"] or "proved" == answer.host(node)["proof"]
-    assert "proof" in {step["step"] for step in answer.host(node)["steps"]}
-    assert before == starts(node)
+        before = starts(node)
+        repaired = do("apply")
+        assert 0 == repaired.rc, repaired.stderr
+        assert restarts == starts(node) - before
+        assert 0 == do("verify").rc
+
+    def test_a_containerd_that_was_restarted_is_proved_again_without_a_restart(self, do, node):
+        node.run("systemctl restart containerd", check=True)
+        before = starts(node)
+        answer = do("apply")
+
+        assert "proved" == answer.host(node)["proof"]
+        assert "proof" in {step["step"] for step in answer.host(node)["steps"]}
+        assert before == starts(node)
 
 
 @pytest.mark.feature("J3")

@@ -270,7 +270,7 @@ def test_a_rollback_that_cannot_be_is_refused_and_changes_nothing(do, node, lab,
 
     # What the remedy says, done: the release is placed anew, and rolling back works again.
     do("apply", "--release", OLD)
-    assert ("2", "proved") == (current(node), "proved") if current(node) == "2" else True
+    assert "1" == current(node)
     do("apply")
     assert "proved" == do("rollback")["proof"]
 
@@ -293,6 +293,7 @@ def test_a_plain_ansible_playbook_rolls_back_too(do, node, lab):
 
 
 @pytest.mark.feature("H5")
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_a_rollback_killed_at_any_step_is_done_or_undone_by_the_next_run(do, node, lab, fragile):  # noqa: F811
     do("apply", "--release", OLD)
