@@ -82,7 +82,7 @@ unit: setup ## Only the unit tests
 
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(WORKERS) --dist loadfile -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive"
 
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours

@@ -18,10 +18,11 @@ from orchestrator.lab.tree import difference, snapshot
 RELEASE = "20260905.0"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def target(lab):
     node = lab.nodes[1]
-    gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
+    if node.run("test -e /var/lib/gvisor-nodes").returncode == 0:  # another file's test, or one that failed half way
+        gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
     return node
 
 
@@ -202,10 +203,7 @@ def test_half_a_download_is_no_release(untouched, inventory, artifacts, half_a_b
     variables = {**catalogue(), "runsc_artifacts_directory": "", "runsc_bucket": half_a_bucket}
     answer = apply(inventory(**variables), env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
 
-    assert answer.rc in {3, 4}
-    bad = answer.bad_step(untouched)
-    assert "release" == bad["step"]
-    assert bad["remedy"]
+    refused(answer, untouched, 3, "release", "was cut off", "got 100000", "try again")
     assert not list((tmp_path / "cache").rglob("runsc"))
 
 
@@ -237,8 +235,8 @@ def test_a_changed_host_key_is_a_failure_that_names_known_hosts(untouched, inven
     assert "ssh-keygen -R" in bad["remedy"]
 
 
-def test_a_node_without_python_is_told_apart(lab, target, inventory):
-    node = target
+def test_a_node_without_python_is_told_apart(untouched, inventory):
+    node = untouched
     node.run("mkdir /run/away && mv /usr/bin/python3* /run/away/", check=True)
     try:
         answer = apply(inventory())
