@@ -16,10 +16,19 @@ import pytest
 from orchestrator.lab import Lab
 from orchestrator.lab.removal import down
 
-
 # Files that take minutes, the longest first. A worker takes a file at a time; one of these at the end would let the
 # other workers wait for it.
-LONGEST = ("generations", "apply", "switch", "containerd_versions", "debug_logs", "bad_input", "trace", "host_root", "cri")
+LONGEST = (
+    "generations",
+    "apply",
+    "switch",
+    "containerd_versions",
+    "debug_logs",
+    "bad_input",
+    "trace",
+    "host_root",
+    "cri",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
