@@ -47,6 +47,10 @@ class InvalidInputError(GvisorNodesError):
     exit_code: ClassVar[int] = 2
 
 
+class ConfigurationError(InvalidInputError):
+    """What the owner of an object configured is not valid, and trying again does not help. Nothing was changed."""
+
+
 class RefusedError(GvisorNodesError):
     """The input is valid, the state of the world forbids it. Nothing was changed."""
 

@@ -1,0 +1,72 @@
+"""The Cluster (``extensions.gardener.cloud/v1alpha1``): what gardenlet tells extensions of a Shoot.
+
+It is named like the Shoot's namespace in the seed, and read only. Its parts are raw objects of any version of Gardener;
+whatever is missing in them is absent, never an error. Source: gardener/gardener v1.149.3,
+``pkg/apis/extensions/v1alpha1/types_cluster.go``, ``extensions/pkg/controller/shoot.go``.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from orchestrator.api import gardener
+from orchestrator.api.conditions import LastOperation, OperationState
+from orchestrator.api.view import KubernetesObject, View
+
+
+class Hibernation(View):
+    """Whether the Shoot shall sleep."""
+
+    enabled: bool = False
+
+
+class ShootSpec(View):
+    """What is wanted of the Shoot."""
+
+    hibernation: Hibernation = Field(default_factory=Hibernation)
+
+
+class ShootStatus(View):
+    """How the Shoot is."""
+
+    last_operation: LastOperation = Field(default_factory=LastOperation)
+    is_hibernated: bool = False
+
+
+class Shoot(KubernetesObject):
+    """The Shoot, as far as an extension has to know it."""
+
+    spec: ShootSpec = Field(default_factory=ShootSpec)
+    status: ShootStatus = Field(default_factory=ShootStatus)
+
+    @property
+    def failed(self) -> bool:
+        """Whether Gardener has given up on it until a person acts; extensions leave it alone then."""
+        return self.status.last_operation.state == OperationState.FAILED
+
+    @property
+    def hibernating(self) -> bool:
+        """Whether it sleeps or is about to: there may be no API server and no Node."""
+        return self.spec.hibernation.enabled or self.status.is_hibernated
+
+    @property
+    def force_deletion(self) -> bool:
+        """Whether its owner has confirmed that it is to be deleted without waiting for anybody."""
+        return gardener.parse_bool(self.metadata.annotations.get(gardener.FORCE_DELETION, ""))
+
+
+class ClusterSpec(View):
+    """The parts of a Cluster that an extension for nodes looks at."""
+
+    shoot: Shoot = Field(default_factory=Shoot)
+
+
+class Cluster(KubernetesObject):
+    """A view on a Cluster."""
+
+    spec: ClusterSpec = Field(default_factory=ClusterSpec)
+
+    @property
+    def shoot(self) -> Shoot:
+        """The Shoot; with nothing in it where the Cluster has none."""
+        return self.spec.shoot

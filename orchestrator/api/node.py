@@ -1,0 +1,34 @@
+"""The Node (``v1``): where it answers, and what tells it from another of the same name."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from orchestrator.api.view import Items, KubernetesObject, View
+
+_PREFERRED = ("InternalIP", "Hostname")
+
+
+class Address(View):
+    """One of a Node's addresses."""
+
+    type: str
+    address: str
+
+
+class Status(View):
+    """What the kubelet and the cloud report."""
+
+    addresses: Items[Address] = ()
+
+
+class Node(KubernetesObject):
+    """A view on a Node."""
+
+    status: Status = Field(default_factory=Status)
+
+    @property
+    def address(self) -> str:
+        """Its first InternalIP, else its Hostname, else nothing. An ExternalIP is never used: it may be anybody's."""
+        by_type = {one.type: one.address for one in reversed(self.status.addresses)}
+        return next((by_type[kind] for kind in _PREFERRED if kind in by_type), "")
