@@ -57,5 +57,13 @@ class RefusedError(GvisorNodesError):
     exit_code: ClassVar[int] = 4
 
 
+class NotReadyError(GvisorNodesError):
+    """Something that this depends on is not ready yet; the same thing, tried later, can succeed."""
+
+
+class StillThereError(NotReadyError):
+    """Objects that shall be gone are not gone yet: whoever has to remove them has not done so."""
+
+
 class MissingComponentError(GvisorNodesError):
     """A program or file this machine lacks; the remedy is the command that installs it."""

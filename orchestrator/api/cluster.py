@@ -10,8 +10,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from orchestrator.api import gardener
-from orchestrator.api.conditions import LastOperation, OperationState
-from orchestrator.api.view import KubernetesObject, View
+from orchestrator.api.last_operation import LastOperation, OperationState
+from orchestrator.api.view import KubernetesObject, Metadata, View
 
 
 class Hibernation(View):
@@ -33,11 +33,17 @@ class ShootStatus(View):
     is_hibernated: bool = False
 
 
-class Shoot(KubernetesObject):
+class Shoot(View):
     """The Shoot, as far as an extension has to know it."""
 
+    metadata: Metadata = Field(default_factory=Metadata)
     spec: ShootSpec = Field(default_factory=ShootSpec)
     status: ShootStatus = Field(default_factory=ShootStatus)
+
+    @property
+    def deleting(self) -> bool:
+        """Whether its owner has asked for its deletion."""
+        return bool(self.metadata.deletion_timestamp)
 
     @property
     def failed(self) -> bool:

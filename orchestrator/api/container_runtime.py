@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from orchestrator.api import gardener
-from orchestrator.api.conditions import Condition, LastOperation
 from orchestrator.api.label_selector import LabelSelector
-from orchestrator.api.view import Items, KubernetesObject, View
+from orchestrator.api.last_operation import LastOperation
+from orchestrator.api.view import KubernetesObject, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,6 @@ class Status(View):
 
     observed_generation: int = 0
     last_operation: LastOperation | None = None
-    conditions: Items[Condition] = ()
 
 
 class ContainerRuntime(KubernetesObject):

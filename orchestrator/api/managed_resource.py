@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import Field
 
-from orchestrator.api.conditions import Condition
+from orchestrator.api.condition import Condition
 from orchestrator.api.view import Items, KubernetesObject, View
 
 API_VERSION: Final = "resources.gardener.cloud/v1alpha1"

@@ -39,7 +39,7 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> Patch:
     patch: Patch = {key: None for key in before if key not in after}
     for key, value in after.items():
         old = before.get(key)
-        if key in before and old == value:
+        if old == value:
             continue
         patch[key] = difference(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return patch

@@ -59,7 +59,7 @@ def test_null_means_absent():
     assert () == runtime.metadata.finalizers
     assert not runtime.deleting
     assert runtime.status.last_operation is None
-    assert () == runtime.status.conditions
+    assert 0 == runtime.status.observed_generation
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What an object's status says of how things are and how the last operation went.
+"""How the last operation on an object went, as its status says.
 
 Source: gardener/gardener v1.149.3, ``pkg/apis/core/v1beta1/types_common.go``.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from orchestrator.api.view import Items, View
+from orchestrator.api.view import View
 
 
 class OperationType(StrEnum):
@@ -35,18 +35,7 @@ class LastOperation(View):
     type: str = ""
     state: str = ""
 
-    def is_(self, operation: OperationType, state: OperationState) -> bool:
-        """Whether this kind of operation came this far."""
-        return self.type == operation and self.state == state
-
-
-class Condition(View):
-    """One condition; times as texts of RFC 3339."""
-
-    type: str
-    status: str = "Unknown"
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str = ""
-    last_update_time: str = ""
-    codes: Items[str] = ()
+    @property
+    def succeeded(self) -> bool:
+        """Whether it came to its end."""
+        return self.state == OperationState.SUCCEEDED
