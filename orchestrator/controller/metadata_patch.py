@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def accept(runtime: ContainerRuntime, decision: Decision) -> Patch:
     """Take the order: the annotation ``reconcile`` goes, the finalizer comes. Empty if both are so already.
 
-    Written after ``status.processing``: a controller that dies between the two finds the order still there.
+    Written after ``status.processing``: a controller that dies between the two finds the order still there. The object
+    that the API server answers with is the one to decide on again and to work for: an order that came meanwhile has
+    been taken by this patch too, and its spec is in the answer.
     """
     metadata: dict[str, Any] = {}
     if decision.accepts:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.controller.conditions import Observation
+from orchestrator.controller.message import abridged, enumerated
 from orchestrator.errors import ConfigurationError
 from orchestrator.gvisor.flags import Kind, Verdict, judge
 
@@ -30,7 +31,8 @@ _ONLY_TRUE: Final = ("debug", "nvproxy")
 """Flags of which upstream takes nothing but ``true``."""
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 """What Go's ``strconv.Atoi`` takes; upstream asks no more of ``panic-signal``."""
-_LONGEST: Final = 300
+_LONGEST_NAME: Final = 100
+_LONGEST_REASON: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class LeftOut:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.why[:_LONGEST]})"
+        return f"{abridged(self.name, _LONGEST_NAME)} ({abridged(self.why, _LONGEST_REASON)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class PoolSettings:
     def observation(self) -> Observation:
         """The condition that tells its owner."""
         if self.left_out:
-            message = f"Left out, because it has no effect: {'; '.join(map(str, self.left_out))}"
+            message = f"Without effect: {enumerated(self.left_out)}"
             return Observation(CONDITION, "False", "SettingsLeftOut", ". ".join((message, *self.remarks)))
         if self.remarks:
             return Observation(CONDITION, "True", "AcceptedWithWarning", ". ".join(self.remarks))
@@ -80,8 +82,8 @@ def settle(configuration: GVisorConfiguration, installation: Installation) -> Po
     settings = PoolSettings(flags, (*left_out, *unread), _remarks(configuration))
     if installation.strict and settings.left_out:
         raise ConfigurationError(
-            f"providerConfig sets what has no effect: {', '.join(one.name for one in settings.left_out)}",
-            why="; ".join(map(str, settings.left_out)),
+            f"providerConfig sets what has no effect: {enumerated([one.name for one in settings.left_out], ', ')}",
+            why=enumerated(settings.left_out),
             remedy="remove or correct it, or let the operator of the extension switch strict off; nothing was changed",
         )
     return settings

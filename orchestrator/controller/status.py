@@ -16,6 +16,7 @@ from orchestrator.api.last_operation import OperationState, OperationType
 from orchestrator.api.timestamp import rfc3339
 from orchestrator.controller import conditions
 from orchestrator.controller.error_codes import codes
+from orchestrator.controller.message import abridged
 from orchestrator.errors import GvisorNodesError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.api.container_runtime import ContainerRuntime
     from orchestrator.api.merge_patch import Patch
 
+_LONGEST: Final = 1000
 _DOING: Final = {
     OperationType.CREATE: "reconciling",
     OperationType.RECONCILE: "reconciling",
@@ -101,8 +103,8 @@ def describe(error: BaseException) -> str:
         return "; ".join(describe(inner) for inner in error.exceptions)
     if not isinstance(error, GvisorNodesError):
         return f"unexpected {type(error).__name__}, see the controller's log"
-    text = ": ".join(part for part in (error.what, error.why) if part)
-    return f"{text}. To do: {error.remedy}" if error.remedy else text
+    text = ": ".join(abridged(part, _LONGEST) for part in (error.what, error.why) if part)
+    return f"{text}. To do: {abridged(error.remedy, _LONGEST)}" if error.remedy else text
 
 
 def _operation(

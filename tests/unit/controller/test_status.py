@@ -15,6 +15,7 @@ from orchestrator.api.merge_patch import merge
 from orchestrator.controller.conditions import Observation
 from orchestrator.controller.metadata_patch import accept, finish
 from orchestrator.controller.status import describe, failed, processing, succeeded
+from orchestrator.controller.trigger import seen_first
 from orchestrator.controller.verb import decide
 from orchestrator.errors import ConfigurationError, GvisorNodesError, NotReadyError, StillThereError
 
@@ -122,6 +123,28 @@ def test_case_13_a_change_during_the_run_is_not_reported_as_observed():
     assert "observed generation outdated" == not_ready(after.raw)
     asked = read(after.raw, {"metadata": {"annotations": {"gardener.cloud/operation": "reconcile"}}})
     assert 2 == run(asked).status.observed_generation
+
+
+def test_case_13_an_order_that_comes_before_the_first_is_accepted_is_worked_for_with_it():
+    seen = read(container_runtime())
+    decision = decide(seen, Cluster.read(cluster()))
+    meanwhile = read(seen.raw, {"metadata": {"generation": 2}, "spec": {"binaryPath": "/new"}})
+    answer = read(meanwhile.raw, processing(decision.operation, NOW), accept(seen, decision))
+    again = decide(answer, Cluster.read(cluster()))
+
+    assert (decision.verb, decision.operation) == (again.verb, again.operation)
+    after = read(answer.raw, succeeded(answer, again.operation, NOW))
+    assert 2 == after.status.observed_generation
+    assert "" == not_ready(after.raw)
+
+
+@pytest.mark.parametrize("asked", ["reconcile", "restore", "migrate"])
+def test_after_success_nothing_is_left_to_do(asked):
+    after = run(read(container_runtime(metadata={"annotations": {"gardener.cloud/operation": asked}})))
+    after = read(after.raw, finish(after))
+
+    assert decide(after, Cluster.read(cluster())).verb is None
+    assert not seen_first(after)
 
 
 def test_case_23_an_order_from_the_future_is_not_fulfilled_until_it_is_renewed():
@@ -280,6 +303,13 @@ def test_times_are_utc_with_the_precision_of_a_second_and_never_in_the_future():
 def test_of_an_error_that_nobody_foresaw_only_the_class_is_told():
     assert "token" not in describe(ValueError("token abc"))
     assert "ValueError" in describe(ValueError("token abc"))
+
+
+def test_an_error_does_not_fill_the_status_and_still_says_what_to_do():
+    text = describe(ConfigurationError("w" * 10_000, why="y" * 1_000_000, remedy="correct it"))
+
+    assert len(text) < 3_000
+    assert text.endswith("To do: correct it")
 
 
 def test_of_several_errors_each_is_told():
