@@ -17,8 +17,6 @@ from orchestrator.api.view import KubernetesObject, View
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-API_VERSION: Final = "extensions.gardener.cloud/v1alpha1"
-KIND: Final = "ContainerRuntime"
 GVISOR: Final = "gvisor"
 """The type that is ours."""
 DEFAULT_CLASS: Final = "shoot"

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.api import managed_resource
-
 if TYPE_CHECKING:
     from orchestrator.api.merge_patch import Patch
     from orchestrator.api.view import RawObject
@@ -46,11 +44,6 @@ class AwaitGone:
     """Watch until a ManagedResource is gone: its resource manager has to remove what it holds. Then plan again."""
 
     name: str
-
-    @property
-    def kind(self) -> str:
-        """What is waited for."""
-        return managed_resource.KIND
 
 
 type Step = Create | Change | Delete | AwaitGone
