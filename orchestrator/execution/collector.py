@@ -41,6 +41,7 @@ class _Host:
     seconds: float = 0.0
     items: bool = False
     warnings: list[str] = field(default_factory=list)
+    reasons: set[str] = field(default_factory=set)
 
 
 class Collector:
@@ -84,6 +85,11 @@ class Collector:
         if data.get("ignore_errors") or (host.items and not item and "results" in res):
             return  # a failure that the playbook expects; or the summary of a loop whose items were taken one by one
         host.items = item
+        if kind in _FAILING_EVENTS:
+            reason = str(res.get("msg") or "")
+            if reason and reason in host.reasons and "gvisor" not in res:
+                return  # a rescue that is over fails with the reason for which it began, which is told already
+            host.reasons.add(reason)
         step = _step(kind, str(data.get("task", "")), host.name, res, seconds)
         if step is None:
             return

@@ -75,6 +75,30 @@ def test_an_interrupt_after_the_end_is_none():
     assert not collect(RECORDED, interrupted=True).interrupted
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("preflight: no. To do: this", ["preflight"]),
+        ("the undoing failed too", ["preflight", "Undo"]),
+        ("", ["preflight", "Undo"]),
+    ],
+)
+def test_a_rescue_that_ends_with_the_reason_for_which_it_began_tells_it_once(words, told):
+    own = {"step": "preflight", "status": "refused", "message": "no", "remedy": "this"}
+    failures = [
+        ("Install", {"msg": "preflight: no. To do: this", "gvisor": own}),
+        ("Undo", {"msg": words}),
+    ]
+    events = [
+        {"event": "runner_on_failed", "event_data": {"host": "node", "task": task, "res": res}}
+        for task, res in failures
+    ]
+    host = collect([*events, stats(processed={"node": 1}, failures={"node": 1})]).hosts["node"]
+
+    assert told == [step.step for step in host.steps]
+    assert "refused" == host.outcome
+
+
 @pytest.mark.parametrize("count", range(0, len(RECORDED), 5))
 def test_an_interrupt_at_any_event_gives_every_host_a_state(count):
     result = collect(RECORDED[:count], interrupted=True)
