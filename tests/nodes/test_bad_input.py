@@ -21,7 +21,8 @@ RELEASE = "20260905.0"
 @pytest.fixture
 def target(lab):
     node = lab.nodes[1]
-    if node.run("test -e /var/lib/gvisor-nodes").returncode == 0:  # another file's test, or one that failed half way
+    # Another file's test, or one that failed half way.
+    if node.run("test -e /var/lib/gvisor-nodes", check=False).returncode == 0:
         gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
     return node
 

@@ -35,7 +35,8 @@ def old():
 @pytest.mark.feature("E5")
 def test_20260905_on_containerd_1_6_is_refused_before_any_change_naming_a_release_that_works(old):
     (node,) = old.nodes
-    before, started = snapshot(node), starts(node)
+    look = "ls -lARc /run/gvisor-nodes /var/lib/gvisor-nodes 2>&1; :"
+    before, started, written = snapshot(node), starts(node), node.run(look).stdout
     planned = gvisor_nodes("plan", "--release", "20260905.0", inventory=old.inventory)
     applied = gvisor_nodes("apply", "--release", "20260905.0", inventory=old.inventory)
 
@@ -48,7 +49,7 @@ def test_20260905_on_containerd_1_6_is_refused_before_any_change_naming_a_releas
     assert "--release 20260224.0" in bad["remedy"]
     assert [] == difference(before, snapshot(node))
     assert started == starts(node)
-    assert 0 == node.run("test ! -e /var/lib/gvisor-nodes && test ! -e /run/gvisor-nodes").returncode
+    assert written == node.run(look).stdout  # no journal and no lease, not even one that was given back
 
 
 @pytest.mark.feature("E5")
