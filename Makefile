@@ -29,7 +29,7 @@ LINTED := ANSIBLE_INVENTORY=localhost, \
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Make .venv and install missing system packages (the other targets do it)
@@ -87,6 +87,14 @@ nodes: setup ## Only the tests on real nodes
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
 	@$(PYTHON) -m pytest tests/nodes -q -m exhaustive
+
+.PHONY: control-plane
+control-plane: setup ## Build etcd and kube-apiserver for the tests on a real API server, once
+	@$(PYTHON) scripts/build-control-plane
+
+.PHONY: cluster
+cluster: control-plane ## Only the tests on a real API server
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster -q
 
 .PHONY: molecule
 molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy

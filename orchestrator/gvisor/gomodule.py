@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +42,9 @@ class ModuleBuild:
         link: the linker's flags (``-ldflags``).
         tags: build tags.
         remedy: what to do where there is no Go, beside installing it.
+        replacements: the version of each module that the module's own ``go.mod`` replaces by a directory beside it,
+            which nobody has who builds the module from outside.
+        sums: lines of ``go.sum`` for those, and for what else the module's own file lacks: pinned as ``sum`` is.
         own_go_below: a module whose go.mod names an older Go than this one, such as (1, 25), is built with exactly the
             Go that it names, which the Go command fetches as it fetches modules. (0, 0): with the Go at hand.
     """
@@ -54,6 +57,8 @@ class ModuleBuild:
     link: str
     tags: tuple[str, ...] = ()
     remedy: str = ""
+    replacements: Mapping[str, str] = field(default_factory=dict)
+    sums: str = ""
     own_go_below: tuple[int, int] = (0, 0)
 
     @property
@@ -169,11 +174,13 @@ def named_go(directory: Path) -> str:
 def _write_module_files(work: Path, wanted: ModuleBuild, directory: Path, named: str, *, replace: bool) -> None:
     """A main module of our own, because a dependency's main packages are built from outside it."""
     text = f"module gvisor-nodes.invalid/build\n\ngo {named}\n\nrequire {wanted.path} {wanted.version}\n"
+    for path, version in wanted.replacements.items():
+        text += f"\nreplace {path} => {path} {version}\n"
     if replace:
         text += f"\nreplace {wanted.path} => {json.dumps(str(directory))}\n"
     (work / "go.mod").write_text(text)
     sums = directory / "go.sum"
-    content = sums.read_text() if sums.exists() else ""
+    content = (sums.read_text() if sums.exists() else "") + wanted.sums
     if not replace:
         content += f"{wanted.path} {wanted.version} {wanted.sum}\n"  # the Go command compares it once more
     (work / "go.sum").write_text(content)

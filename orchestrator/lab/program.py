@@ -24,6 +24,7 @@ PACKAGES = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "go": "golang-go",
+    "openssl": "openssl",
     "tar": "tar",
     "chroot": "coreutils",
 }
