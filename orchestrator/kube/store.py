@@ -1,0 +1,107 @@
+"""The objects of one kind as they were last seen, and who is told of changes.
+
+Written by one thread, the reflector's; read by any. What is in it is shared: nobody changes an object (a patch is
+applied to a copy). Source of the rules: kubernetes/client-go v0.37 ``tools/cache/store.go``, ``controller.go``.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator.kube.resource import name_of, namespace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from orchestrator.api.view import RawObject
+
+type Key = tuple[str, str]
+"""Namespace (empty for what belongs to the whole cluster) and name."""
+
+
+class Handler(Protocol):
+    """Told of changes, in their order, in the reflector's thread: it adds keys to a queue and waits for nothing."""
+
+    def added(self, raw: RawObject) -> None:
+        """An object is new, or was there when the first list was read."""
+
+    def updated(self, before: RawObject, after: RawObject) -> None:
+        """An object has another resourceVersion."""
+
+    def deleted(self, raw: RawObject) -> None:
+        """An object is gone; this is the last that was seen of it."""
+
+
+class Store:
+    """Objects by key.
+
+    Args:
+        handlers: told of every change.
+    """
+
+    def __init__(self, handlers: Sequence[Handler] = ()) -> None:
+        self._handlers = handlers
+        self._lock = threading.Lock()
+        self._objects: dict[Key, RawObject] = {}
+
+    def get(self, key: Key) -> RawObject | None:
+        """The object, or None if it is not there."""
+        with self._lock:
+            return self._objects.get(key)
+
+    def objects(self, namespace: str = "") -> tuple[RawObject, ...]:
+        """All objects, or those of a namespace, in no order."""
+        with self._lock:
+            return tuple(raw for key, raw in self._objects.items() if not namespace or key[0] == namespace)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._objects)
+
+    def put(self, raw: RawObject) -> Key:
+        """Keep an object in place of its former self; the same resourceVersion again is no change."""
+        key = key_of(raw)
+        with self._lock:
+            before = self._objects.get(key)
+            if before is not None and _version(before) == _version(raw):
+                return key
+            self._objects[key] = raw
+        for handler in self._handlers:
+            if before is None:
+                handler.added(raw)
+            elif _uid(before) == _uid(raw):
+                handler.updated(before, raw)
+            else:  # deleted and made anew while nobody looked
+                handler.deleted(before)
+                handler.added(raw)
+        return key
+
+    def remove(self, key: Key) -> None:
+        """Forget an object."""
+        with self._lock:
+            before = self._objects.pop(key, None)
+        if before is not None:
+            for handler in self._handlers:
+                handler.deleted(before)
+
+    def keep_only(self, keys: Iterable[Key]) -> None:
+        """Forget every object but these: what a list has not shown is gone."""
+        kept = frozenset(keys)
+        with self._lock:
+            gone = [key for key in self._objects if key not in kept]
+        for key in gone:
+            self.remove(key)
+
+
+def key_of(raw: RawObject) -> Key:
+    """The key of an object."""
+    return namespace_of(raw), name_of(raw)
+
+
+def _version(raw: RawObject) -> str:
+    return str(raw["metadata"].get("resourceVersion") or "")
+
+
+def _uid(raw: RawObject) -> str:
+    return str(raw["metadata"].get("uid") or "")
