@@ -42,6 +42,7 @@ PAGE: Final = 500
 
 _CONNECT: Final = 5.0  # seconds
 _TRIES: Final = 10  # as client-go: answers with Retry-After
+_LOOPBACK: Final = "localhost,127.0.0.0/8,::1"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
 
@@ -130,6 +131,9 @@ class Client:
             connection_pool_maxsize=connections,
             retries=False,  # urllib3's own would repeat three times without any pause
         )
+        if not credentials.proxy:
+            # As Go has it: what the environment says of proxies is never meant for this machine itself.
+            configuration.no_proxy = ",".join(filter(None, (configuration.no_proxy, _LOOPBACK)))
         configuration.keep_alive = True  # a peer that is gone is noticed within three minutes, also by a watch
         self._api = ApiClient(configuration)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import signal
 import socket
 import ssl
 import subprocess
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from orchestrator.errors import GvisorNodesError
@@ -25,8 +27,9 @@ from orchestrator.lab.program import call, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
+
+    from orchestrator.lab.kept_build import KeptBuild
 
 BUILD: Final = "make control-plane"
 """The command that builds both programs, for errors."""
@@ -52,10 +55,7 @@ class ApiServer:
 
     def __init__(self, directory: Path, tokens: Mapping[str, str] | None = None) -> None:
         self._directory = directory
-        self._programs = {
-            "etcd": etcd().find(BUILD) / "etcd",
-            "kube-apiserver": kubernetes().find(BUILD) / "kube-apiserver",
-        }
+        self._programs = {"etcd": _program("etcd", etcd()), "kube-apiserver": _program("kube-apiserver", kubernetes())}
         self._tokens = dict(tokens or {})
         self._etcd_port, self._etcd_peer_port, self.port = _free_ports(3)
         self._running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
@@ -228,6 +228,12 @@ class ApiServer:
 
     def _log(self, name: str) -> Path:
         return self._directory / f"{name}.log"
+
+
+def _program(name: str, build: KeptBuild) -> Path:
+    """Where a program is: in the directory that people know from kubebuilder's envtest, else as it is built here."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    return Path(assets or build.find(BUILD)) / name
 
 
 def _encoded(content: bytes) -> str:

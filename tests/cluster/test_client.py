@@ -129,6 +129,15 @@ def test_a_server_that_is_not_there_is_unavailable():
     assert caught.value.status == 0
 
 
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(kubeconfig, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    with Client(from_file(kubeconfig())) as client:
+        assert client.get(NAMESPACES, "default")["kind"] == "Namespace"
+
+
 def test_requests_are_counted_by_verb_and_code(kubeconfig, namespace):
     counted = []
     with Client(from_file(kubeconfig()), observe=lambda verb, code: counted.append((verb, code))) as client:
