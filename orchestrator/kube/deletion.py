@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.kube import api_error
 from orchestrator.kube.backoff import Backoff
@@ -11,11 +11,16 @@ from orchestrator.kube.client import Selection
 from orchestrator.kube.watch import BOOKMARK, DELETED
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from orchestrator.api.view import RawObject
     from orchestrator.kube.client import Client
     from orchestrator.kube.resource import Resource
+
+
+# Seconds of a single watch: after so long it is known at the latest that nobody wants to know any more.
+_SLICE: Final = 5.0
 
 
 def await_gone(
@@ -24,23 +29,27 @@ def await_gone(
     name: str,
     namespace: str = "",
     *,
+    uid: str = "",
     timeout: float,
+    stop: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RawObject | None:
-    """Wait until an object is gone; one of the same name that is made anew is another object.
+    """Wait until an object is gone. One of the same name that is made anew is another object.
 
     Args:
         client: of the cluster.
         resource: its kind.
         name: its name.
         namespace: its namespace.
+        uid: which object of this name is meant; empty for the one that is there now.
         timeout: seconds.
+        stop: ends the waiting, seconds after it is set.
         clock: seconds that only grow.
         sleep: waits so many seconds.
 
     Returns:
-        None if it is gone, else the object as it was last seen when the time was over.
+        None if it is gone, else the object as it was last seen when the time was over or ``stop`` was set.
 
     Raises:
         ApiError: the server refuses, or does not answer until the time is over.
@@ -48,24 +57,26 @@ def await_gone(
     selection = Selection(namespace, fields=f"metadata.name={name}")
     deadline = clock() + timeout
     backoff = Backoff(initial=0.2, maximum=5.0, clock=clock)
-    awaited: RawObject | None = None
     while True:
         try:
-            found, version = _seen(client, resource, selection)
-            if found is None or (awaited is not None and _uid(found) != _uid(awaited)):
+            awaited, version = _seen(client, resource, selection)
+            if awaited is None or (uid and _uid(awaited) != uid):
                 return None
-            awaited = found
-            left = deadline - clock()
-            if left <= 0:
-                return awaited
-            awaited = _watched(client, resource, selection, version, awaited=awaited, seconds=max(1, round(left)))
-            if awaited is None:
-                return None
+            uid = _uid(awaited)
+            while (left := deadline - clock()) > 0 and not (stop and stop.is_set()):
+                with client.watch(resource, version, max(1, round(min(left, _SLICE))), selection) as watch:
+                    for event in watch:
+                        if event.type == DELETED:
+                            return None
+                        version = event.resource_version or version
+                        awaited = event.raw if event.type != BOOKMARK else awaited
         except (api_error.UnavailableError, api_error.ExpiredError):
             pause = backoff.next()
-            if clock() + pause > deadline:
+            if clock() + pause > deadline or (stop and stop.is_set()):
                 raise
             sleep(pause)
+        else:
+            return awaited
 
 
 def _seen(client: Client, resource: Resource, selection: Selection) -> tuple[RawObject | None, str]:
@@ -75,19 +86,6 @@ def _seen(client: Client, resource: Resource, selection: Selection) -> tuple[Raw
         found = page.items[0] if page.items else found
         version = page.resource_version
     return found, version
-
-
-def _watched(
-    client: Client, resource: Resource, selection: Selection, version: str, *, awaited: RawObject, seconds: int
-) -> RawObject | None:
-    """Watch for so long; return the object as it was last seen, or None if it is gone."""
-    with client.watch(resource, version, seconds, selection) as watch:
-        for event in watch:
-            if event.type == DELETED:
-                return None
-            if event.type != BOOKMARK:
-                awaited = event.raw
-    return awaited
 
 
 def _uid(raw: RawObject) -> str:

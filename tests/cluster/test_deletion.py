@@ -43,3 +43,22 @@ def test_what_does_not_go_in_time_is_returned_as_it_is(client, held):
 
     assert left["metadata"]["deletionTimestamp"]
     assert left["metadata"]["finalizers"] == ["example.org/hold"]
+
+
+def test_one_of_the_same_name_that_is_made_anew_is_another_object(client, held):
+    uid = client.get(CONFIG_MAPS, "held", held)["metadata"]["uid"]
+    let_go(client, held)
+    client.create(CONFIG_MAPS, config_map(held, "held"))
+
+    assert await_gone(client, CONFIG_MAPS, "held", held, uid=uid, timeout=60) is None
+
+
+def test_waiting_ends_when_the_process_is_to_end(client, held):
+    stop = threading.Event()
+    stop.set()
+    began = time.monotonic()
+
+    left = await_gone(client, CONFIG_MAPS, "held", held, timeout=60, stop=stop)
+
+    assert left["metadata"]["name"] == "held"
+    assert time.monotonic() - began < 30
