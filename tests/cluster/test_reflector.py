@@ -168,3 +168,14 @@ def test_four_hundred_objects_fit_into_little_memory(client, kubeconfig, namespa
     count, peak = map(int, told.stdout.split())
     assert count == 400
     assert peak < 120 * 1024  # KiB, the most it ever was
+
+
+def test_an_error_of_a_handler_ends_it_and_is_raised(client, namespace):
+    class Broken(Told):
+        def added(self, raw):
+            raise ValueError(raw["metadata"]["name"])
+
+    client.create(CONFIG_MAPS, config_map(namespace, "a"))
+
+    with pytest.raises(ValueError, match="a"):
+        Reflector(client, CONFIG_MAPS, selection=Selection(namespace), handlers=[Broken()]).run()
