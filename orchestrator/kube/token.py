@@ -6,17 +6,38 @@ again after a minute (kubernetes/client-go v0.37 ``transport/token_source.go``).
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from orchestrator.errors import NotReadyError
+from orchestrator.errors import InvalidInputError, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 _PERIOD: Final = 60.0  # seconds
+
+
+# What can stand in a header. An error of the HTTP library about anything else would quote the token.
+_TOKEN: Final = re.compile(r"[!-~]*")
+
+
+def cleaned(text: str, place: str) -> str:
+    """The token without the space around it.
+
+    Raises:
+        InvalidInputError: it cannot be one; it is not quoted.
+    """
+    token = text.strip()
+    if not _TOKEN.fullmatch(token):
+        raise InvalidInputError(
+            f"{place} cannot be used",
+            why="a bearer token is one line of ASCII without spaces",
+            remedy="write the token and nothing else into it",
+        )
+    return token
 
 
 class Token(Protocol):
@@ -37,7 +58,7 @@ class FixedToken:
     """A token that came with the credentials; whoever has newer credentials makes a new client."""
 
     def __init__(self, token: str) -> None:
-        self._token = token
+        self._token = cleaned(token, "the token of the kubeconfig")
 
     def read(self) -> str:
         """The token."""
@@ -68,6 +89,7 @@ class FileToken:
 
         Raises:
             NotReadyError: the file was never readable, or empty.
+            InvalidInputError: what is in it can be no token.
         """
         with self._lock:
             now = self._clock()
@@ -84,8 +106,8 @@ class FileToken:
 
     def _content(self) -> str:
         try:
-            token = self._path.read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as error:
+            token = cleaned(self._path.read_text(encoding="utf-8", errors="replace"), str(self._path))
+        except OSError as error:
             if self._token:
                 return ""
             raise NotReadyError(

@@ -95,9 +95,9 @@ def test_a_token_that_nobody_knows_is_unauthorized(kubeconfig, server):
 
 def test_a_token_that_was_renewed_is_used_when_the_old_one_is_refused(server, tmp_path):
     path = tmp_path / "token"
-    path.write_text("the old one")
+    path.write_text("the-old-one")
     token = FileToken(path)
-    assert token.read() == "the old one"
+    assert token.read() == "the-old-one"
     path.write_text(NOBODY)
 
     with Client(Credentials(server.url, server.authority, token)) as renewed:

@@ -58,7 +58,7 @@ def test_a_token_that_is_not_there_yet_is_no_error_of_anybody(client, namespace,
 
 
 def test_a_renewed_token_is_used_by_the_next_run(client, namespace, server, keep):
-    keep("gardener-internal", server.kubeconfig("worn out"))
+    keep("gardener-internal", server.kubeconfig("worn-out"))
     with Client(shoot_credentials(client, namespace)) as shoot, pytest.raises(api_error.UnauthorizedError):
         shoot.get(NAMESPACES, "default")
 

@@ -109,12 +109,12 @@ def test_what_is_no_kubeconfig_is_refused_and_not_quoted(text):
 
 def test_files_that_a_kubeconfig_file_names_lie_beside_it(tmp_path):
     (tmp_path / "ca.crt").write_text("CA")
-    (tmp_path / "token").write_text("from the file")
+    (tmp_path / "token").write_text("from-the-file")
     path = written(tmp_path, kubeconfig({"certificate-authority": "ca.crt"}, {"tokenFile": "token"}))
 
     found = from_file(path)
 
-    assert (found.authority, found.token.read()) == (b"CA", "from the file")
+    assert (found.authority, found.token.read()) == (b"CA", "from-the-file")
 
 
 def test_another_context_can_be_asked_for(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.errors import NotReadyError
+from orchestrator.errors import InvalidInputError, NotReadyError
 from orchestrator.kube.token import FileToken, FixedToken
 
 
@@ -62,3 +62,17 @@ def test_a_fixed_token_cannot_be_renewed():
     token = FixedToken("a")
 
     assert (token.read(), token.renew()) == ("a", False)
+
+
+@pytest.mark.parametrize("text", ["sesame two", "sesame\nX-Other: header", "sésame", "sesame\x00"])
+def test_what_can_be_no_token_is_refused_and_not_quoted(path, text):
+    path.write_text(text)
+
+    for read in (FileToken(path).read, lambda: FixedToken(text)):
+        with pytest.raises(InvalidInputError) as caught:
+            read()
+        assert "same" not in str(caught.value)
+
+
+def test_space_around_a_token_is_no_part_of_it():
+    assert FixedToken(" a\n").read() == "a"
