@@ -40,6 +40,11 @@ class GvisorNodesError(Exception):
             text += f"\n  to do: {self.remedy}"
         return text
 
+    @property
+    def line(self) -> str:
+        """The same text in one line, for logs."""
+        return str(self).replace("\n", " ")
+
 
 class InvalidInputError(GvisorNodesError):
     """What was given (a flag, a value, a file, a release) is not valid. Nothing was changed."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.kube import api_error
 from orchestrator.kube.backoff import Backoff
 from orchestrator.kube.client import Selection
+from orchestrator.kube.resource import uid_of
 from orchestrator.kube.watch import BOOKMARK, DELETED
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ def await_gone(
     while True:
         try:
             awaited, version = _seen(client, resource, selection)
-            if awaited is None or (uid and _uid(awaited) != uid):
+            if awaited is None or (uid and uid_of(awaited) != uid):
                 return None
-            uid = _uid(awaited)
+            uid = uid_of(awaited)
             while (left := deadline - clock()) > 0 and not (stop and stop.is_set()):
                 with client.watch(resource, version, max(1, round(min(left, _SLICE))), selection) as watch:
                     for event in watch:
@@ -86,7 +87,3 @@ def _seen(client: Client, resource: Resource, selection: Selection) -> tuple[Raw
         found = page.items[0] if page.items else found
         version = page.resource_version
     return found, version
-
-
-def _uid(raw: RawObject) -> str:
-    return str(raw["metadata"].get("uid") or "")

@@ -22,6 +22,7 @@ from orchestrator.errors import GvisorNodesError, InvalidInputError
 from orchestrator.kube import lease
 from orchestrator.kube.api_error import AbsentError, ConflictError
 from orchestrator.kube.lease import LEASES
+from orchestrator.kube.resource import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +136,7 @@ class LeaderElector:
         except GvisorNodesError as error:
             self._own = None  # what there is now is to be read
             if not isinstance(error, ConflictError):
-                _log.warning("%s", str(error).replace("\n", " "))
+                _log.warning("%s", error.line)
             return False
         if held:
             self._renewed_at = asked_at
@@ -202,8 +203,8 @@ class LeaderElector:
             current = self._client.get(LEASES, self._name, self._namespace)
         except AbsentError:
             return None
-        if self._version != lease.version_of(current):
-            self._version = lease.version_of(current)
+        if self._version != version_of(current):
+            self._version = version_of(current)
             self._seen_at = asked_at
         return current
 
@@ -215,7 +216,7 @@ class LeaderElector:
                 patch = lease.locked(current, lease.released_spec(self._now()))
                 self._client.patch(LEASES, self._name, patch, self._namespace)
         except GvisorNodesError as error:
-            _log.warning("the Lease is not released: %s", str(error).replace("\n", " "))
+            _log.warning("the Lease is not released: %s", error.line)
 
 
 class _Work:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from orchestrator.api.timestamp import rfc3339
 from orchestrator.errors import GvisorNodesError
 from orchestrator.kube.api_error import AbsentError
-from orchestrator.kube.resource import Resource, name_of, namespace_of
+from orchestrator.kube.resource import Resource, name_of, namespace_of, uid_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ class Event:
             api_version=str(regarding.get("apiVersion") or ""),
             kind=str(regarding.get("kind") or ""),
             name=name_of(regarding),
-            uid=str((regarding.get("metadata") or {}).get("uid") or ""),
+            uid=uid_of(regarding),
             type=kind,
             reason=reason,
             message=message if len(message) <= _MESSAGE else message[: _MESSAGE - 1] + "…",
@@ -204,4 +204,4 @@ class EventRecorder:
             self._client.create(EVENTS, self._series.begin(event, now, moment))
         except GvisorNodesError as error:
             self._series.forget(event)
-            _log.warning("an event is lost, %s: %s: %s", event.reason, event.message, str(error).replace("\n", " "))
+            _log.warning("an event is lost, %s: %s: %s", event.reason, event.message, error.line)

@@ -67,7 +67,7 @@ class Heartbeat:
             try:
                 self.beat()
             except GvisorNodesError as error:
-                _log.warning("no heartbeat: %s", str(error).replace("\n", " "))
+                _log.warning("no heartbeat: %s", error.line)
             if stop.wait(self._seconds):
                 return
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.kube.resource import Resource
+from orchestrator.kube.resource import Resource, version_of
 
 if TYPE_CHECKING:
     from orchestrator.api.merge_patch import Patch
@@ -36,11 +36,6 @@ def new_lease(namespace: str, name: str, spec: RawObject) -> RawObject:
 def holder_of(lease: RawObject) -> str:
     """Who holds it; empty if nobody does."""
     return str(_spec(lease).get("holderIdentity") or "")
-
-
-def version_of(lease: RawObject) -> str:
-    """Its resourceVersion: while it stays, nobody has renewed the Lease."""
-    return str((lease.get("metadata") or {}).get("resourceVersion") or "")
 
 
 def may_take(lease: RawObject, identity: str, unchanged: float) -> bool:

@@ -164,7 +164,7 @@ class Reflector:
 
     def _pause(self, error: GvisorNodesError) -> None:
         seconds = self._backoff.next()
-        _log.warning("%s; again in %.1f s", str(error).replace("\n", " "), seconds)
+        _log.warning("%s; again in %.1f s", error.line, seconds)
         self._stopping.wait(seconds)
 
     def _tell(self, why: str) -> None:

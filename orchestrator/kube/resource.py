@@ -74,6 +74,16 @@ def name_of(raw: RawObject) -> str:
     return str((raw.get("metadata") or {}).get("name") or "")
 
 
+def uid_of(raw: RawObject) -> str:
+    """Which of all objects that ever had its name it is; empty if it does not say."""
+    return str((raw.get("metadata") or {}).get("uid") or "")
+
+
+def version_of(raw: RawObject) -> str:
+    """Its resourceVersion: while it stays, nobody has changed the object."""
+    return str((raw.get("metadata") or {}).get("resourceVersion") or "")
+
+
 def _segment(name: str) -> str:
     if _NO_SEGMENT.fullmatch(name):
         raise InvalidInputError(

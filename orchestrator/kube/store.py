@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.kube.resource import name_of, namespace_of
+from orchestrator.kube.resource import name_of, namespace_of, uid_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,13 +64,13 @@ class Store:
         key = key_of(raw)
         with self._lock:
             before = self._objects.get(key)
-            if before is not None and _version(before) == _version(raw):
+            if before is not None and version_of(before) == version_of(raw):
                 return key
             self._objects[key] = raw
         for handler in self._handlers:
             if before is None:
                 handler.added(raw)
-            elif _uid(before) == _uid(raw):
+            elif uid_of(before) == uid_of(raw):
                 handler.updated(before, raw)
             else:  # deleted and made anew while nobody looked
                 handler.deleted(before)
@@ -97,11 +97,3 @@ class Store:
 def key_of(raw: RawObject) -> Key:
     """The key of an object."""
     return namespace_of(raw), name_of(raw)
-
-
-def _version(raw: RawObject) -> str:
-    return str(raw["metadata"].get("resourceVersion") or "")
-
-
-def _uid(raw: RawObject) -> str:
-    return str(raw["metadata"].get("uid") or "")

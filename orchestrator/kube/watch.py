@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import urllib3
 
 from orchestrator.kube import api_error
+from orchestrator.kube.resource import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +35,7 @@ class WatchEvent:
     @property
     def resource_version(self) -> str:
         """From where a later watch goes on."""
-        return str((self.raw.get("metadata") or {}).get("resourceVersion") or "")
+        return version_of(self.raw)
 
 
 class Watch:
