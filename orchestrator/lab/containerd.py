@@ -6,15 +6,11 @@ Makefile for a release, minus btrfs and device mapper, which need C libraries. N
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from typing import TYPE_CHECKING
 
 from orchestrator.gvisor import gomodule
-from orchestrator.lab.kept import is_kept, keep
-from orchestrator.lab.lock import held
-from orchestrator.lab.paths import cache_directory
+from orchestrator.lab.kept_build import KeptBuild
 from orchestrator.lab.program import Progress, call, silent
 
 if TYPE_CHECKING:
@@ -32,12 +28,6 @@ SUMS = {
 }
 """The versions that can be built: the last of each minor version, and the sum of its module's zip (as in go.sum)."""
 
-# Part of the key of what was built: count it up when the way of building changes.
-_RECIPE = 1
-
-# Seconds: one minute on two idle cores, ten and more where others build too.
-_BUILD_DEADLINE = 3600
-
 
 def ensure_containerd(version: str, progress: Progress = silent, cache: Path | None = None) -> Path:
     """Build this version (a key of :data:`SUMS`) unless it is there, in one process at a time; return its directory.
@@ -47,21 +37,7 @@ def ensure_containerd(version: str, progress: Progress = silent, cache: Path | N
         RefusedError: the module has another sum than pinned.
         GvisorNodesError: the build failed; nothing of it stays.
     """
-    architecture = platform.machine()
-    directory = (cache or cache_directory()) / "containerd"
-    target = directory / version / architecture
-    key = _key(version, architecture)
-    if is_kept(target, key, PROGRAMS):
-        return target
-    with held(
-        directory / "build.lock", what=f"building containerd {version}", timeout=_BUILD_DEADLINE, progress=progress
-    ):
-        if not is_kept(target, key, PROGRAMS):
-            progress(f"containerd {version}: go build (a minute or two the first time)")
-            keep(
-                target, key, lambda _, output: gomodule.build(_module(version), architecture, output, progress=progress)
-            )
-    return target
+    return KeptBuild("containerd", _module(version), platform.machine()).ensure(progress, cache)
 
 
 def default_configuration(binaries: Path) -> str:
@@ -80,8 +56,3 @@ def _module(version: str) -> gomodule.ModuleBuild:
         link=f"-s -w -X {MODULE}/version.Version=v{version}",
         tags=("no_btrfs", "no_devmapper"),
     )
-
-
-def _key(version: str, architecture: str) -> str:
-    content = json.dumps([_RECIPE, version, SUMS[version], architecture])
-    return hashlib.sha256(content.encode()).hexdigest()
