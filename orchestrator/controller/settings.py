@@ -1,0 +1,328 @@
+"""What the process of the controller is told: one model, read from YAML, flags of the command line, and environment.
+
+Pure: whoever calls has read the file. The flags are those of the upstream extension, so that its Deployment starts
+this controller as well; they are in ``upstream_flags.py``, and one that is given wins over the file. What is wrong is
+named by its path in the file or by its flag, with what it should be and never with what it is: a value in the wrong
+place may be a secret.
+
+Settings of pools are not here: they come with their objects (``pool_settings.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from orchestrator.controller import upstream_flags
+from orchestrator.controller.bind_address import BindAddress, bind_address
+from orchestrator.controller.installation import Installation
+from orchestrator.controller.verb import TriggerMode
+from orchestrator.errors import InvalidInputError
+from orchestrator.gvisor.flag_policy import read_policy
+from orchestrator.gvisor.releases import DEFAULT_RELEASE, is_release
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from orchestrator.controller.upstream_flags import Path
+
+LEADER_ELECTION_ID: Final = "runtime-gvisor-leader-election"
+"""The Lease that upstream's replicas share, so one of theirs and one of these never work at once."""
+NAMESPACE_VARIABLE: Final = "LEADER_ELECTION_NAMESPACE"
+
+_NOTHING_CHANGED: Final = "nothing was changed"
+
+
+def _address(text: str) -> str:
+    bind_address(text)
+    return text
+
+
+def _release(text: str) -> str:
+    if not is_release(text):
+        raise ValueError("it is no release of gVisor, which is a day and a number: YYYYMMDD.N")
+    return text
+
+
+def _flags_policy(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        read_policy(value)
+    except InvalidInputError as error:
+        # Its reason quotes what was found.
+        form = "it has base (default or none) and allow, flags with a list of values or any"
+        raise ValueError(f"{error.what}; {form}") from None
+    return value
+
+
+def _upstreams_word(value: Any) -> Any:
+    return "console" if value == "text" else value
+
+
+type Address = Annotated[str, AfterValidator(_address)]
+type Items[T] = Annotated[tuple[T, ...], Field(strict=False)]
+
+
+class Section(BaseModel):
+    """A part of the settings. Types are strict, keys are camelCase, and a key that there is not is refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", alias_generator=to_camel)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        # A section whose keys are all commented out is null for YAML.
+        if isinstance(value, Mapping):
+            return {key: inner for key, inner in value.items() if inner is not None}
+        return value
+
+
+class LeaderElection(Section):
+    """One of several replicas works."""
+
+    enabled: bool = Field(default=True, description="Whether only the holder of a Lease works.")
+    id: str = Field(default=LEADER_ELECTION_ID, min_length=1, description="The name of the Lease.")
+    namespace: str = Field(
+        default="",
+        description=f"Where the Lease is; `{NAMESPACE_VARIABLE}` of the environment if empty, and in the mode"
+        " `gardener` the namespace of the pod if that is empty too.",
+    )
+
+
+class Heartbeat(Section):
+    """The Lease that Gardener looks at."""
+
+    namespace: str = Field(
+        default="",
+        description=f"The extension's own namespace; `{NAMESPACE_VARIABLE}` of the environment if empty, and the"
+        " namespace of the pod if that is empty too.",
+    )
+    renew_interval_seconds: int = Field(default=30, gt=0, description="Seconds between renewals.")
+
+
+class Metrics(Section):
+    """Where Prometheus finds the metrics."""
+
+    bind_address: Address = Field(default=":8080", description="Where `/metrics` is served; `0` for nowhere.")
+
+    @property
+    def address(self) -> BindAddress | None:
+        """The host and port, None for off."""
+        return bind_address(self.bind_address)
+
+
+class Health(Section):
+    """Where the kubelet finds the probes."""
+
+    bind_address: Address = Field(
+        default=":8081", description="Where `/healthz` and `/readyz` are served; `0` for nowhere."
+    )
+
+    @property
+    def address(self) -> BindAddress | None:
+        """The host and port, None for off."""
+        return bind_address(self.bind_address)
+
+
+class Log(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "error"] = Field(default="info", description="The least that is logged.")
+    format: Annotated[Literal["json", "console"], BeforeValidator(_upstreams_word)] = Field(
+        default="json", description="One JSON object a line, or lines for people; `text`, upstream's word, is console."
+    )
+
+
+class GVisor(Section):
+    """What is put on the nodes of every pool."""
+
+    release: Annotated[str, AfterValidator(_release)] = Field(
+        default=DEFAULT_RELEASE, description="The release, in quotes: YAML takes it for a number without them."
+    )
+    flags_policy: Annotated[dict[str, Any], AfterValidator(_flags_policy)] = Field(
+        default_factory=dict,
+        description="What owners of pools may set; as the playbooks' variable `runsc_flags_policy`.",
+    )
+    strict: bool = Field(default=False, description="Whether a setting that would be left out is an error instead.")
+
+    @property
+    def installation(self) -> Installation:
+        """The same, as the controller's decisions take it."""
+        return Installation(self.release, self.flags_policy, self.strict)
+
+
+class ControllerSettings(Section):
+    """Everything."""
+
+    mode: Literal["gardener", "standalone"] = Field(
+        default="gardener",
+        description="`gardener`: a seed, and Shoots with API servers of their own; `standalone`: one cluster without"
+        " Gardener.",
+    )
+    # Upstream's program has true and its chart passes false. With true a restart of the program reconciles every object
+    # that there is, outside of their Shoots' maintenance windows; who starts it without the chart should not get that.
+    ignore_operation_annotation: bool = Field(
+        default=False,
+        description="Whether a changed spec is acted upon without the operation annotation. Upstream's program has"
+        " `true` as its default and its chart passes `false`, which keeps changes within maintenance windows.",
+    )
+    extension_classes: Items[str] = Field(
+        default=(), description="The classes of the ContainerRuntimes that are this controller's; none is `shoot`."
+    )
+    kubeconfig: str = Field(
+        default="",
+        description="Path of a kubeconfig; if empty, `KUBECONFIG`, the pod's ServiceAccount and `~/.kube/config` are"
+        " looked for, in this order.",
+    )
+    master: str = Field(default="", description="URL of an API server, instead of the one that the kubeconfig names.")
+    concurrent_reconciles: int = Field(default=5, gt=0, description="How many ContainerRuntimes are worked on at once.")
+    leader_election: LeaderElection = Field(default_factory=LeaderElection)
+    heartbeat: Heartbeat = Field(default_factory=Heartbeat)
+    metrics: Metrics = Field(default_factory=Metrics)
+    health: Health = Field(default_factory=Health)
+    log: Log = Field(default_factory=Log)
+    gvisor: GVisor = Field(default_factory=GVisor)
+
+    @property
+    def trigger_mode(self) -> TriggerMode:
+        """What makes a changed spec be acted upon; without Gardener nobody sets annotations."""
+        by_generation = self.ignore_operation_annotation or self.mode == "standalone"
+        return TriggerMode.GENERATION if by_generation else TriggerMode.ANNOTATION
+
+    def with_namespace(self, namespace: str) -> Self:
+        """The same, with a namespace for those Leases that have none: the pod's, which only credentials know."""
+        return self.model_copy(
+            update={
+                name: section.model_copy(update={"namespace": section.namespace or namespace})
+                for name, section in (("leader_election", self.leader_election), ("heartbeat", self.heartbeat))
+            }
+        )
+
+
+def settings(
+    yaml_text: str, flags: Mapping[str, str], environment: Mapping[str, str], *, file: str = "the settings"
+) -> ControllerSettings:
+    """Read the settings.
+
+    Args:
+        yaml_text: the file's content; empty for the defaults.
+        flags: those of upstream that were given, without their dashes, as text.
+        environment: the process's; ``LEADER_ELECTION_NAMESPACE`` counts.
+        file: what people are told the text is from.
+
+    Raises:
+        InvalidInputError: something is wrong; all that is, is named.
+    """
+    document = _document(yaml_text, file)
+    _validated(document, f"{file} cannot be used", f"correct {file}; {_NOTHING_CHANGED}", {})
+    given = upstream_flags.values(flags)
+    for path, value in given.items():
+        document = _with(document, path, value)
+    names = {path: f"--{name}" for name, path in upstream_flags.paths().items() if path in given}
+    read = _validated(document, "a flag cannot be used", f"correct it; {_NOTHING_CHANGED}", names)
+    read = read.with_namespace(environment.get(NAMESPACE_VARIABLE, ""))
+    if read.mode == "standalone" and read.leader_election.enabled and not read.leader_election.namespace:
+        raise InvalidInputError(
+            "the leader election has no namespace",
+            why=f"leaderElection.enabled is true, and neither leaderElection.namespace nor {NAMESPACE_VARIABLE} is set",
+            remedy=f"set leaderElection.namespace in {file}, or --leader-election-namespace, or {NAMESPACE_VARIABLE};"
+            " or set leaderElection.enabled to false where there is one replica only",
+        )
+    return read
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that comes twice, of which YAML's own rules for Python would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key comes twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+def _document(text: str, file: str) -> dict[str, Any]:
+    try:
+        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # The parser's message quotes the text.
+        twice = getattr(error, "problem", "") == "a key comes twice"
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        why = f"a key comes twice{where}" if twice else f"it is no YAML{where}"
+        raise InvalidInputError(
+            f"{file} cannot be used", why=why, remedy=f"correct {file}; {_NOTHING_CHANGED}"
+        ) from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise InvalidInputError(
+            f"{file} cannot be used", why="it is no mapping", remedy=f"correct {file}; {_NOTHING_CHANGED}"
+        )
+    return document
+
+
+def _with(document: Mapping[str, Any], path: Path, value: Any) -> dict[str, Any]:
+    """The document with a value at a path; where one section is an alias of another, only this one has it."""
+    first, *rest = path
+    return {**document, first: _with(document.get(first) or {}, tuple(rest), value) if rest else value}
+
+
+def _validated(document: Mapping[str, Any], what: str, remedy: str, names: Mapping[Path, str]) -> ControllerSettings:
+    try:
+        return ControllerSettings.model_validate(document)
+    except ValidationError as error:
+        why = "; ".join(_fault(one, names) for one in error.errors(include_url=False, include_input=False))
+        # Not chained: pydantic's own text shows the values.
+        raise InvalidInputError(what, why=why, remedy=remedy) from None
+
+
+def _fault(fault: ErrorDetails, names: Mapping[Path, str]) -> str:
+    path = tuple(part for part in fault["loc"] if isinstance(part, str))
+    place = names.get(path) or _place(fault["loc"])
+    return f"{place} {_should(fault, path)}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+_SHOULD: Final = {
+    "string_type": "should be text; what YAML takes for a number or a boolean needs quotes",
+    "bool_type": "should be true or false",
+    "int_type": "should be a whole number",
+    "greater_than": "should be greater than {gt}",
+    "string_too_short": "should not be empty",
+    "literal_error": "should be one of {expected}",
+    "tuple_type": "should be a list",
+    "model_type": "should be a mapping",
+    "dict_type": "should be a mapping",
+    "value_error": "is wrong: {error}",
+}
+"""What pydantic finds wrong, for people."""
+
+
+def _should(fault: ErrorDetails, path: Path) -> str:
+    if fault["type"] == "extra_forbidden":
+        return f"is unknown; there are {', '.join(_keys(path[:-1]))}"
+    if fault["type"] in _SHOULD:
+        return _SHOULD[fault["type"]].format_map(fault.get("ctx") or {})
+    return f"is wrong: {fault['msg']}"
+
+
+def _keys(path: Path) -> list[str]:
+    """The keys that there are in a section."""
+    section: type[BaseModel] = ControllerSettings
+    for part in path:
+        section = next(
+            field.annotation  # type: ignore[misc] - sections are classes
+            for field in section.model_fields.values()
+            if field.alias == part
+        )
+    return [str(field.alias) for field in section.model_fields.values()]
