@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator.cli import commands, flags, generations
+from orchestrator.cli.controller import controller
 from orchestrator.cli.logs import logs
 from orchestrator.errors import GvisorNodesError
 
@@ -97,6 +98,7 @@ for _command in (
     generations.rollback,
     commands.remove,
     commands.inventory,
+    controller,
 ):
     app.command(epilog=EPILOG)(_command)
 app.command("flags", epilog=EPILOG)(flags.show)
