@@ -62,6 +62,7 @@ check-shell:
 check-generated:
 	@$(PYTHON) scripts/generate-cri --check
 	@$(PYTHON) scripts/generate-cli-reference --check
+	@$(PYTHON) scripts/generate-controller-docs --check
 	@$(PYTHON) scripts/generate-role-docs --check
 	@$(PYTHON) scripts/generate-flags --check
 	@$(PYTHON) scripts/generate-features --check

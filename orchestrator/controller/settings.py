@@ -162,8 +162,8 @@ class ControllerSettings(Section):
         description="`gardener`: a seed, and Shoots with API servers of their own; `standalone`: one cluster without"
         " Gardener.",
     )
-    # Upstream's program has true and its chart passes false. With true a restart of the program reconciles every object
-    # that there is, outside of their Shoots' maintenance windows; who starts it without the chart should not get that.
+    # Upstream's program has true and its chart passes false. With true every changed spec is acted upon at once, also
+    # outside of its Shoot's maintenance window; whoever starts the program without its chart should not get that.
     ignore_operation_annotation: bool = Field(
         default=False,
         description="Whether a changed spec is acted upon without the operation annotation. Upstream's program has"
@@ -318,11 +318,7 @@ def _should(fault: ErrorDetails, path: Path) -> str:
 
 def _keys(path: Path) -> list[str]:
     """The keys that there are in a section."""
-    section: type[BaseModel] = ControllerSettings
+    section: Any = ControllerSettings
     for part in path:
-        section = next(
-            field.annotation  # type: ignore[misc] - sections are classes
-            for field in section.model_fields.values()
-            if field.alias == part
-        )
-    return [str(field.alias) for field in section.model_fields.values()]
+        section = next(field.annotation for field in section.model_fields.values() if field.alias == part)
+    return [field.alias for field in section.model_fields.values()]

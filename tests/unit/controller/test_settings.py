@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -32,6 +34,9 @@ gvisor:
   strict: true
   flagsPolicy: {base: none, allow: {debug: any}}
 """
+
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "controller.md"
 
 
 def read(text="", flags=None, environment=None):
@@ -71,6 +76,12 @@ def test_everything_can_be_set_in_the_file():
         "flags_policy": {"base": "none", "allow": {"debug": "any"}},
         "strict": True,
     }
+
+
+def test_the_example_of_the_documents_can_be_used_as_it_is():
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+    assert read(example).gvisor.installation.flags_policy == {"allow": {"debug": "any"}}
 
 
 @pytest.mark.parametrize(
