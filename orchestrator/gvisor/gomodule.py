@@ -45,6 +45,7 @@ class ModuleBuild:
         replacements: the version of each module that the module's own ``go.mod`` replaces by a directory beside it,
             which nobody has who builds the module from outside.
         sums: lines of ``go.sum`` for those, and for what else the module's own file lacks: pinned as ``sum`` is.
+        files: files of the module that are wanted as they are: their paths in it, by the names that they get.
         own_go_below: a module whose go.mod names an older Go than this one, such as (1, 25), is built with exactly the
             Go that it names, which the Go command fetches as it fetches modules. (0, 0): with the Go at hand.
     """
@@ -60,6 +61,7 @@ class ModuleBuild:
     replacements: Mapping[str, str] = field(default_factory=dict)
     sums: str = ""
     own_go_below: tuple[int, int] = (0, 0)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -80,12 +82,12 @@ def build(
     offline: bool = False,
     progress: Callable[[str], None] = _silent,
 ) -> None:
-    """Build the programs, static, into ``output``.
+    """Build the programs, static, into ``output``, and copy the files there.
 
     Args:
         wanted: the module and its programs.
         architecture: ``x86_64`` or ``aarch64``; cross builds need nothing more.
-        output: directory, made if missing. Files of these names are replaced only after all are built.
+        output: directory, made if missing. What is there of these names is replaced only after all are built.
         module_directory: a (patched) copy of the module's tree to build instead of the published one. Its bytes are the
             caller's responsibility: no sum is compared.
         offline: use the module cache only.
@@ -132,9 +134,23 @@ def build(
             progress(f"building {file} of {wanted.label} for {architecture}")
             argv = [go, "build", *options, "-o", str(work / file), package]
             _run(argv, work, environment, _BUILD_TIMEOUT, f"{file} of {wanted.label} cannot be built")
-        for file in wanted.programs:
-            (work / file).chmod(0o755)
+        for file, path in wanted.files.items():
+            _copy(directory / path, work / file, wanted)
+        for file in (*wanted.programs, *wanted.files):
+            (work / file).chmod(0o755 if file in wanted.programs else 0o644)
             (work / file).replace(output / file)
+
+
+def _copy(source: Path, target: Path, wanted: ModuleBuild) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise GvisorNodesError(
+            f"{source.name} of {wanted.label} cannot be copied",
+            why=f"{source}: {error.strerror}",
+            remedy="look whether this version of the module has it; an incomplete module cache is emptied by "
+            "`go clean -modcache`",
+        ) from error
 
 
 def _download(go: str, wanted: ModuleBuild, work: Path, environment: dict[str, str]) -> Path:

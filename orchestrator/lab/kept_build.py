@@ -1,4 +1,4 @@
-"""Programs of a published Go module that are built once and kept: whole with the key of what they were built from."""
+"""What is built of a published Go module once and kept: whole with the key of what it was built from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class KeptBuild:
 
     Attributes:
         name: the directory of the cache.
-        module: the module, its version, and its programs.
+        module: the module, its version, and what is wanted of it.
         architecture: ``x86_64`` or ``aarch64``.
     """
 
@@ -38,8 +38,13 @@ class KeptBuild:
     module: gomodule.ModuleBuild
     architecture: str
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the programs and files."""
+        return (*self.module.programs, *self.module.files)
+
     def ensure(self, progress: Progress = silent, cache: Path | None = None) -> Path:
-        """Build unless it is there, in one process at a time; return the directory of the programs.
+        """Build unless it is there, in one process at a time; return its directory.
 
         Raises:
             MissingComponentError: there is no Go.
@@ -52,21 +57,21 @@ class KeptBuild:
         lock = target.parent.parent / "build.lock"
         with held(lock, what=f"building {self.module.label}", timeout=_BUILD_DEADLINE, progress=progress):
             if not self._is_kept(target):
-                progress(f"{self.module.label}: go build (some minutes the first time)")
+                if self.module.programs:
+                    progress(f"{self.module.label}: go build (some minutes the first time)")
                 keep(target, self._key, lambda _, output: self._build(output, progress))
         return target
 
     def find(self, remedy: str, cache: Path | None = None) -> Path:
-        """Return the directory of the programs, which somebody has built before.
+        """Return the directory of what somebody has built before.
 
         Raises:
             MissingComponentError: nobody has, or of something else; ``remedy`` is the command that does.
         """
         target = self._target(cache)
         if not self._is_kept(target):
-            programs = ", ".join(self.module.programs)
             raise MissingComponentError(
-                f"{programs} of {self.module.label} is not built",
+                f"{', '.join(self.names)} of {self.module.label} is not built",
                 why=f"there is nothing in {target} that was built from this version",
                 remedy=remedy,
             )
@@ -79,9 +84,12 @@ class KeptBuild:
         gomodule.build(self.module, self.architecture, output, progress=progress)
 
     def _is_kept(self, target: Path) -> bool:
-        return is_kept(target, self._key, self.module.programs)
+        return is_kept(target, self._key, self.names)
 
     @property
     def _key(self) -> str:
-        content = json.dumps([_RECIPE, asdict(self.module), self.architecture])
+        module = asdict(self.module)
+        if not self.module.files:
+            del module["files"]  # it came later, and what was built before has no reason to be built again
+        content = json.dumps([_RECIPE, module, self.architecture])
         return hashlib.sha256(content.encode()).hexdigest()

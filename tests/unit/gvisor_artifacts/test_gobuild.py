@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import zipfile
+from dataclasses import replace
 
 import pytest
 from release_world import RELEASE, snapshot
 
 from orchestrator.errors import GvisorNodesError, InvalidInputError, MissingComponentError, RefusedError
+from orchestrator.gvisor import gomodule
 from orchestrator.gvisor.artifacts import ArtifactSources, resolve
 from orchestrator.gvisor.elf import host_architecture, read_elf
 from orchestrator.gvisor.gobuild import build
+from orchestrator.gvisor.gomodule import ModuleBuild
 
 VERSION = "v0.0.0-20260817000000-0123456789ab"
 SOURCES = {
@@ -189,6 +192,31 @@ def test_a_build_that_fails_keeps_what_was_there_and_shows_the_compilers_words(w
     assert "undefined: undefined" in caught.value.why
     assert (out / "runsc").read_bytes() == b"old"
     assert [path.name for path in out.iterdir()] == ["runsc"]
+
+
+@pytest.fixture
+def files(world, module):
+    """What copies a file of the module's, and where to."""
+    wanted = ModuleBuild("it", "gvisor.dev/gvisor", VERSION, module["sum"], {}, "", files={"named": "runsc/main.go"})
+    return wanted, world.root / "out"
+
+
+def test_a_file_of_a_module_comes_as_it_is_and_writable(world, files):
+    wanted, out = files
+
+    gomodule.build(wanted, world.arch, out)
+
+    assert (out / "named").read_text() == SOURCES["runsc/main.go"]
+    assert (out / "named").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_file_that_a_module_does_not_have_is_an_error_that_names_it(world, files):
+    wanted, out = files
+
+    with pytest.raises(GvisorNodesError, match=r"none\.go of it cannot be copied"):
+        gomodule.build(replace(wanted, files={"named": "runsc/none.go"}), world.arch, out)
+
+    assert list(out.iterdir()) == []
 
 
 def test_a_release_that_is_no_known_module_cannot_be_built(world):
