@@ -90,7 +90,7 @@ exhaustive: setup ## The rest of the tests: every kill, every pair of releases, 
 	@$(PYTHON) -m pytest tests/nodes -q -m exhaustive
 
 .PHONY: control-plane
-control-plane: setup ## Build etcd and kube-apiserver for the tests on a real API server, once
+control-plane: setup ## Build etcd, Kubernetes' and Gardener's parts for tests on real API servers, once
 	@$(PYTHON) scripts/build-control-plane
 
 .PHONY: cluster
@@ -110,7 +110,7 @@ coverage:
 verify: check test ## Both: check and test
 
 .PHONY: clean
-clean: ## Remove every lab, node image and cache that this project made, and .venv; nothing else
+clean: ## Remove every lab, cluster, node image and cache that this project made, and .venv; nothing else
 	@if [ -x $(BIN)/gvisor-nodes ]; then $(BIN)/gvisor-nodes lab clean; fi
 	@rm -rf .venv .cache .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ansible build dist
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""kube-apiserver for clusters of the lab: built once from Kubernetes' published Go module, unchanged.
+"""kube-apiserver and kube-controller-manager for clusters of the lab, from Kubernetes' published Go module, unchanged.
 
 ``k8s.io/kubernetes`` replaces some thirty modules by directories below ``staging``, which its published zip does not
 have. Kubernetes publishes them as modules of their own, v0.37.2 for v1.37.2; ``files/kubernetes-VERSION.sum`` pins the
@@ -20,19 +20,28 @@ _LABEL: Final = "k8s.io/component-base/version"
 
 
 def kubernetes() -> KeptBuild:
-    """The build of ``kube-apiserver`` for this machine; others of its programs are built the same way."""
+    """The build of ``kube-apiserver`` for this machine."""
+    return _kept_build("kubernetes", "kube-apiserver")
+
+
+def controller_manager() -> KeptBuild:
+    """The build of ``kube-controller-manager``: kept apart, so that one does not wait for the other."""
+    return _kept_build("kubernetes-controller-manager", "kube-controller-manager")
+
+
+def _kept_build(name: str, program: str) -> KeptBuild:
     major, minor, patch = VERSION.split(".")
     staging = f"v0.{minor}.{patch}"
     sums = (Path(__file__).parent / "files" / f"kubernetes-{VERSION}.sum").read_text(encoding="ascii")
     paths = dict.fromkeys(line.split()[0] for line in sums.splitlines() if line.split()[1] == f"{staging}/go.mod")
     return KeptBuild(
-        "kubernetes",
+        name,
         ModuleBuild(
             label=f"Kubernetes {VERSION}",
             path=_MODULE,
             version=f"v{VERSION}",
             sum="h1:A2VDEiObzkYqFTKhSsn0ZEb0RlLEXpHWj93gi2HqEwE=",
-            programs={"kube-apiserver": f"{_MODULE}/cmd/kube-apiserver"},
+            programs={program: f"{_MODULE}/cmd/{program}"},
             link=f"-s -w -X {_LABEL}.gitVersion=v{VERSION} -X {_LABEL}.gitMajor={major} -X {_LABEL}.gitMinor={minor}",
             replacements=dict.fromkeys(paths, staging),
             sums=sums,
