@@ -2,68 +2,69 @@
 
 Both run as processes of the caller's and keep everything in one directory. etcd does not wait for its disk, so this is
 no place for anything that shall survive. Who may what is RBAC's; the kubeconfig is that of an administrator, by a
-client certificate. ServiceAccount admission is off, because no controller makes ServiceAccounts here.
+client certificate. ServiceAccount admission is off, because not every server has a controller that makes
+ServiceAccounts; privileged pods are allowed, as they are in a Shoot.
 """
 
 from __future__ import annotations
 
 import base64
-import http.client
-import os
-import signal
-import socket
-import ssl
-import subprocess
-import time
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+import json
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from orchestrator.errors import GvisorNodesError
-from orchestrator.lab.etcd import etcd
+from orchestrator.lab.control_plane import program
+from orchestrator.lab.etcd_server import EtcdServer
+from orchestrator.lab.health import is_well
 from orchestrator.lab.kubernetes import kubernetes
 from orchestrator.lab.paths import replace_file
+from orchestrator.lab.ports import LOOPBACK, kept_ports
+from orchestrator.lab.process import Process, await_ready
 from orchestrator.lab.program import call, require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
     from types import TracebackType
 
-    from orchestrator.lab.kept_build import KeptBuild
-
-BUILD: Final = "make control-plane"
-"""The command that builds both programs, for errors."""
-
-_LOOPBACK: Final = "127.0.0.1"
-_READY_SECONDS: Final = 120.0  # three on an idle machine
 # An API server waits a minute for its clients to end their watches. It keeps nothing, so it need not be waited for.
 _STOP_SECONDS: Final = 2.0
-_POLL_SECONDS: Final = 0.1  # neither program tells anybody that it is ready
 
 
 class ApiServer:
     """Use it in a ``with`` block: both run inside it.
 
     Args:
-        directory: an empty directory of its own, or that of an ApiServer that has ended.
+        directory: a directory of its own: an empty one, or that of an ApiServer, which this one then is.
         tokens: bearer tokens and the users they stand for; what those may do is RBAC's.
+        store: an etcd that others use too, and that somebody else starts and stops; by default one of its own.
+        prefix: below which it keeps everything in that etcd.
 
     Raises:
-        MissingComponentError: the programs are not built.
+        MissingComponentError: when it is started: the programs are not built.
         GvisorNodesError: one of them does not start; the last lines of its log are in it.
     """
 
-    def __init__(self, directory: Path, tokens: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        tokens: Mapping[str, str] | None = None,
+        *,
+        store: EtcdServer | None = None,
+        prefix: str = "/registry",
+    ) -> None:
         self._directory = directory
-        self._programs = {"etcd": _program("etcd", etcd()), "kube-apiserver": _program("kube-apiserver", kubernetes())}
         self._tokens = dict(tokens or {})
-        self._etcd_port, self._etcd_peer_port, self.port = _free_ports(3)
-        self._running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
+        self._owns_store = store is None
+        self._store = store or EtcdServer(directory)
+        self._prefix = prefix
+        (self.port,) = kept_ports(directory / "kube-apiserver.ports", 1)
+        self.process = Process("kube-apiserver", directory)
 
     def __enter__(self) -> Self:
-        self._write_files()
         try:
-            self._start("etcd", self._etcd_arguments())
+            if self._owns_store:
+                self._store.start()
             self.start()
         except BaseException:
             self.__exit__(None, None, None)
@@ -73,37 +74,49 @@ class ApiServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for name in reversed(tuple(self._running)):  # the API server first: without etcd it does not end
-            self._stop(name)
+        self.stop()  # first: without etcd it does not end
+        if self._owns_store:
+            self._store.stop()
 
     def start(self) -> None:
         """Start the API server on its port, with what etcd holds, and wait until it is ready."""
-        self._start("kube-apiserver", self._api_server_arguments())
-        self._await_ready()
+        self.launch()
+        self.await_ready()
 
-    def stop(self) -> None:
-        """Stop the API server and wait for its end; etcd stays."""
-        self._stop("kube-apiserver")
+    def launch(self) -> bool:
+        """Start the API server unless it runs, without waiting; tell whether it was started."""
+        self._write_files()
+        return self.process.start(program(kubernetes()), self._arguments())
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
+    def await_ready(self) -> None:
+        """Wait until the API server is ready, and write its kubeconfig."""
+        serving = self._directory / "serving" / "apiserver.crt"
+        admin = (self._directory / "admin.crt", self._directory / "admin.key")
+        await_ready(lambda: is_well(self.port, "/readyz", serving, admin), self.process, self._store.process)
+        replace_file(self.kubeconfig_file, json.dumps(self.kubeconfig(), indent=2) + "\n", mode=0o600)
+
+    def stop(self) -> bool:
+        """Stop the API server and wait for its end; etcd stays. Tell whether it ran."""
+        return self.process.stop(_STOP_SECONDS)
+
+    def frozen(self) -> AbstractContextManager[None]:
         """Let the API server neither answer nor hang up for as long as the block lasts."""
-        process, _ = self._running["kube-apiserver"]
-        process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGCONT)
+        return self.process.frozen()
 
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"https://{_LOOPBACK}:{self.port}"
+        return f"https://{LOOPBACK}:{self.port}"
 
     @property
     def authority(self) -> bytes:
         """The certificates (PEM) by which the server's is verified."""
         return (self._directory / "serving" / "apiserver.crt").read_bytes()
+
+    @property
+    def kubeconfig_file(self) -> Path:
+        """The administrator's kubeconfig, once the server was ready."""
+        return self._directory / "kubeconfig"
 
     def kubeconfig(self, token: str = "") -> dict[str, Any]:
         """A kubeconfig with everything inline: the administrator's, or of the user with this token."""
@@ -124,8 +137,9 @@ class ApiServer:
         }
 
     def _write_files(self) -> None:
-        if (self._directory / "admin.crt").exists():
+        if (self._directory / "tokens.csv").exists():  # the last of them
             return
+        self._directory.mkdir(parents=True, exist_ok=True)
         self._openssl("genrsa", "-out", "accounts.key", "2048")
         request = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         self._openssl(*request, "-x509", "-days", "3650", "-subj", "/CN=lab", "-keyout", "ca.key", "-out", "ca.crt")
@@ -143,28 +157,17 @@ class ApiServer:
             argv.append(str(self._directory / argument) if before in names else argument)
         call(argv, what="a certificate for the API server cannot be made", timeout=60)
 
-    def _etcd_arguments(self) -> list[str]:
-        client, peer = (f"http://{_LOOPBACK}:{port}" for port in (self._etcd_port, self._etcd_peer_port))
+    def _arguments(self) -> list[str]:
         return [
-            f"--data-dir={self._directory / 'etcd'}",
-            f"--listen-client-urls={client}",
-            f"--advertise-client-urls={client}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=default={peer}",
-            "--unsafe-no-fsync",
-            "--log-level=warn",
-        ]
-
-    def _api_server_arguments(self) -> list[str]:
-        return [
-            f"--etcd-servers=http://{_LOOPBACK}:{self._etcd_port}",
-            f"--bind-address={_LOOPBACK}",
+            f"--etcd-servers={self._store.url}",
+            f"--etcd-prefix={self._prefix}",
+            f"--bind-address={LOOPBACK}",
             f"--secure-port={self.port}",
             f"--cert-dir={self._directory / 'serving'}",
             f"--client-ca-file={self._directory / 'ca.crt'}",
             *([f"--token-auth-file={self._directory / 'tokens.csv'}"] if self._tokens else []),
             "--authorization-mode=RBAC",
+            "--allow-privileged=true",
             "--disable-admission-plugins=ServiceAccount",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--service-account-issuer=https://kubernetes.default.svc",
@@ -172,78 +175,6 @@ class ApiServer:
             f"--service-account-signing-key-file={self._directory / 'accounts.key'}",
         ]
 
-    def _start(self, name: str, arguments: Sequence[str]) -> None:
-        log = self._log(name).open("ab")
-        process = subprocess.Popen(
-            [str(self._programs[name]), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is the caller's, who stops both in their order
-        )
-        self._running[name] = process, log
-
-    def _stop(self, name: str) -> None:
-        process, log = self._running.pop(name)
-        with log:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def _await_ready(self) -> None:
-        deadline = time.monotonic() + _READY_SECONDS
-        while not self._is_ready():
-            for name, (process, _) in self._running.items():
-                if process.poll() is not None:
-                    raise self._failure(name, f"it exited with {process.returncode}")
-            if time.monotonic() > deadline:
-                raise self._failure("kube-apiserver", f"it was not ready after {_READY_SECONDS:.0f} s")
-            time.sleep(_POLL_SECONDS)
-
-    def _is_ready(self) -> bool:
-        if not (self._directory / "serving" / "apiserver.crt").exists():
-            return False
-        try:
-            context = ssl.create_default_context(cadata=self.authority.decode())
-            context.load_cert_chain(self._directory / "admin.crt", self._directory / "admin.key")
-            connection = http.client.HTTPSConnection(_LOOPBACK, self.port, context=context, timeout=5)
-            try:
-                connection.request("GET", "/readyz")
-                return connection.getresponse().status == http.HTTPStatus.OK
-            finally:
-                connection.close()
-        except (OSError, http.client.HTTPException):
-            return False
-
-    def _failure(self, name: str, why: str) -> GvisorNodesError:
-        lines = self._log(name).read_text(errors="replace").splitlines()[-8:]
-        return GvisorNodesError(
-            f"{name} does not start",
-            why="\n".join((why, *lines)),
-            remedy=f"look at the whole of {self._log(name)}",
-        )
-
-    def _log(self, name: str) -> Path:
-        return self._directory / f"{name}.log"
-
-
-def _program(name: str, build: KeptBuild) -> Path:
-    """Where a program is: in the directory that people know from kubebuilder's envtest, else as it is built here."""
-    assets = os.environ.get("KUBEBUILDER_ASSETS")
-    return Path(assets or build.find(BUILD)) / name
-
 
 def _encoded(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server((_LOOPBACK, 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
