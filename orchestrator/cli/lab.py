@@ -1,4 +1,4 @@
-"""``gvisor-nodes lab``: throw-away nodes by hand, in the words that users of kind and k3d know."""
+"""``gvisor-nodes lab``: throw-away nodes and clusters by hand, in the words that users of kind and k3d know."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,11 +27,17 @@ class Output(StrEnum):
 
 
 app = typer.Typer(no_args_is_help=True, help="Throw-away nodes: systemd, sshd and containerd in podman.")
+cluster = typer.Typer(
+    no_args_is_help=True,
+    help="A throw-away Gardener seed and shoot without nodes: API servers and resource manager as processes.",
+)
+app.add_typer(cluster, name="cluster")
 
 Kinds = Annotated[
     list[str] | None, typer.Option(help="Kind of node; may be given several times.", show_default="debian13")
 ]
 Name = Annotated[str, typer.Option("--name", help="Name of the lab.")]
+ClusterName = Annotated[str, typer.Option("--name", help="Name of the cluster.")]
 
 
 @contextmanager
@@ -152,11 +159,55 @@ def build(
 
 @app.command()
 def clean() -> None:
-    """Remove all labs, the node images and what was built for them, and nothing else."""
+    """Remove all labs and clusters, the node images and what was built for them, and nothing else."""
     from orchestrator.lab import removal  # noqa: PLC0415
 
     with _progress() as progress:
         removal.clean(progress)
+
+
+@cluster.command(name="up")
+def cluster_up(
+    name: ClusterName = "lab",
+    output: Annotated[Path, typer.Option(help="Directory for the kubeconfigs.", file_okay=False)] = Path("dev"),
+) -> None:
+    """Start a seed and a shoot on this machine, or make sure that they run, and write their kubeconfigs.
+
+    etcd, two API servers, Gardener's ContainerRuntimes, Clusters and ManagedResources in the seed, and the real
+    gardener-resource-manager, which keeps in the shoot what ManagedResources in the seed's namespace shoot--foo--bar
+    hold. There are no nodes. Everything runs as processes on loopback ports and goes on after this command; no
+    container and no root is needed. What is missing is built, which takes some ten minutes the first time. A cluster
+    that was up and has processes that ended gets them again, with everything in it.
+    """
+    from orchestrator.lab import background  # noqa: PLC0415
+
+    with _progress() as progress:
+        made = background.up(name, output, progress)
+        progress(f"the cluster {name} {'is up' if made.started else 'runs already'}")
+    seed, shoot = (_from_here(path) for path in (made.seed, made.shoot))
+    option = "" if name == "lab" else f" --name {name}"
+    typer.echo("", err=True)
+    typer.echo(
+        f"the seed:   kubectl --kubeconfig {seed} --namespace {background.NAMESPACE} get managedresources", err=True
+    )
+    typer.echo(f"the shoot:  kubectl --kubeconfig {shoot} get runtimeclasses", err=True)
+    typer.echo(f"the end:    gvisor-nodes lab cluster down{option}", err=True)
+    typer.echo(seed)
+
+
+@cluster.command(name="down")
+def cluster_down(name: ClusterName = "lab") -> None:
+    """End a cluster's processes, and remove everything in it and its kubeconfigs."""
+    from orchestrator.lab import background  # noqa: PLC0415
+
+    with _progress() as progress:
+        removed = background.down(name, progress)
+        progress(f"the cluster {name} is gone" if removed else f"there was no cluster {name}")
+
+
+def _from_here(path: Path) -> Path:
+    """The path as people type it: relative where it is below the working directory."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 if __name__ == "__main__":

@@ -27,19 +27,37 @@ def labs_directory() -> Path:
     return _base("XDG_STATE_HOME", ".local/state") / "labs"
 
 
+def clusters_directory() -> Path:
+    """Return the directory that holds one directory for each cluster there is."""
+    return _base("XDG_STATE_HOME", ".local/state") / "clusters"
+
+
 def lab_directory(name: str) -> Path:
     """Return the directory of the lab ``name``.
 
     Raises:
         InvalidInputError: the name cannot be part of a container's and a host's name.
     """
+    return labs_directory() / _checked(name)
+
+
+def cluster_directory(name: str) -> Path:
+    """Return the directory of the cluster ``name``; it and a lab of the same name are strangers.
+
+    Raises:
+        InvalidInputError: the name could not be that of a lab.
+    """
+    return clusters_directory() / _checked(name)
+
+
+def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
             f"{name!r} is no name for a lab",
             why="a lab's name becomes part of host names: a-z, 0-9 and '-', at most 40, no '-' at the ends",
             remedy="choose another --name",
         )
-    return labs_directory() / name
+    return name
 
 
 def lab_lock(name: str) -> Path:
@@ -47,9 +65,22 @@ def lab_lock(name: str) -> Path:
     return labs_directory() / f"{name}.lock"
 
 
+def cluster_lock(name: str) -> Path:
+    """Return the file that whoever changes the cluster ``name`` locks."""
+    return clusters_directory() / f"{name}.lock"
+
+
 def lab_names() -> list[str]:
     """Return the names of all labs of this user, those of an interrupted up included."""
-    directory = labs_directory()
+    return _names(labs_directory())
+
+
+def cluster_names() -> list[str]:
+    """Return the names of all clusters of this user, those of an interrupted up included."""
+    return _names(clusters_directory())
+
+
+def _names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
 
 

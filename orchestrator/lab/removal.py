@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import shutil
 
+from orchestrator.lab import background
 from orchestrator.lab.engine import LABEL, STATE_LABEL, Engine, find_engine
 from orchestrator.lab.lock import held
-from orchestrator.lab.paths import cache_directory, lab_directory, lab_lock, lab_names, labs_directory
+from orchestrator.lab.paths import (
+    cache_directory,
+    cluster_names,
+    clusters_directory,
+    lab_directory,
+    lab_lock,
+    lab_names,
+    labs_directory,
+)
 from orchestrator.lab.program import Progress, silent
 
 _LOCK_SECONDS = 3600.0
@@ -42,7 +51,9 @@ def left_overs(engine: Engine | None = None) -> list[str]:
 
 
 def clean(progress: Progress = silent) -> None:
-    """Remove every lab, every node image, what an interrupted build left, and the lab's cache."""
+    """Remove every cluster, every lab, every node image, what an interrupted build left, and the lab's cache."""
+    for name in cluster_names():  # first: they need no engine
+        background.down(name, progress)
     engine = find_engine()
     for name in left_overs(engine):
         down(name, progress)
@@ -50,8 +61,9 @@ def clean(progress: Progress = silent) -> None:
     _remove_images(engine, progress)
     progress(f"remove {cache_directory()}")
     shutil.rmtree(cache_directory(), ignore_errors=True)
-    if labs_directory().is_dir() and not any(labs_directory().iterdir()):
-        labs_directory().rmdir()
+    for directory in (labs_directory(), clusters_directory()):
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
 
 
 def _remove_images(engine: Engine, progress: Progress) -> None:
