@@ -24,12 +24,18 @@ _SOCKET = "/run/containerd/containerd.sock"
 _CRI_FAULTS = "failed to load plugin|inotify|too many open files"
 
 # Runs on the node: 0 as soon as everything is up, 1 with the reason. systemd's own wait does the waiting; the loop is
-# for the moments before systemd listens. A containerd whose CRI did not load is active all the same.
+# for the moments before systemd listens, and for a unit that was restarted since: that is waited for too, unless it
+# is one that fails again and again. A containerd whose CRI did not load is active all the same.
 _WAIT = f"""\
 until [ -S /run/systemd/private ]; do sleep 0.05; done
 state=$(systemctl is-system-running --wait)
 for unit in {" ".join(_UNITS)}; do
-  systemctl is-active --quiet $unit || {{ echo "systemd is $state, $unit is $(systemctl is-active $unit)"; exit 1; }}
+  is=activating
+  until [ "$(systemctl show --property=SubState --value $unit)" = auto-restart ]; do
+    is=$(systemctl is-active $unit)
+    case $is in *ing) sleep 0.05 ;; *) break ;; esac
+  done
+  [ "$is" = active ] || {{ echo "systemd is $state, $unit is $is"; exit 1; }}
 done
 case $state in running|degraded) ;; *) echo "systemd is $state"; exit 1 ;; esac
 [ -S {_SOCKET} ] || {{ echo "there is no {_SOCKET}"; exit 1; }}
