@@ -11,7 +11,7 @@ from pydantic import Field
 
 from orchestrator.api import gardener
 from orchestrator.api.last_operation import LastOperation, OperationState
-from orchestrator.api.view import KubernetesObject, Metadata, View
+from orchestrator.api.view import KubernetesObject, Metadata, RawObject, View, pick
 
 
 class Hibernation(View):
@@ -76,3 +76,25 @@ class Cluster(KubernetesObject):
     def shoot(self) -> Shoot:
         """The Shoot; with nothing in it where the Cluster has none."""
         return self.spec.shoot
+
+
+def essential(raw: RawObject) -> RawObject:
+    """The object without what this product does not look at, above all the cloud profile, which is most of it.
+
+    A seed has hundreds of them, each with a profile of some hundred kilobytes.
+    """
+    return pick(
+        raw,
+        "apiVersion",
+        "kind",
+        "metadata.name",
+        "metadata.uid",
+        "metadata.resourceVersion",
+        "spec.shoot.metadata.name",
+        "spec.shoot.metadata.namespace",
+        "spec.shoot.metadata.deletionTimestamp",
+        "spec.shoot.metadata.annotations",
+        "spec.shoot.spec.hibernation",
+        "spec.shoot.status.lastOperation",
+        "spec.shoot.status.isHibernated",
+    )

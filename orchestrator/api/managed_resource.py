@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import Field
 
 from orchestrator.api.condition import Condition
-from orchestrator.api.view import Items, KubernetesObject, View
+from orchestrator.api.view import Items, KubernetesObject, RawObject, View, pick
 
 API_VERSION: Final = "resources.gardener.cloud/v1alpha1"
 KIND: Final = "ManagedResource"
@@ -31,6 +31,7 @@ class Spec(View):
 class Status(View):
     """What the resource manager reports."""
 
+    observed_generation: int = 0
     conditions: Items[Condition] = ()
 
 
@@ -44,3 +45,8 @@ class ManagedResource(KubernetesObject):
     def secret_names(self) -> tuple[str, ...]:
         """The Secrets it references, in its order."""
         return tuple(reference.name for reference in self.spec.secret_refs)
+
+
+def essential(raw: RawObject) -> RawObject:
+    """The object without what this product does not look at, above all the list of what the Shoot has of it."""
+    return pick(raw, "apiVersion", "kind", "metadata", "spec", "status.observedGeneration", "status.conditions")

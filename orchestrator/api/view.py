@@ -102,6 +102,27 @@ class KubernetesObject(View):
         return bool(self.metadata.deletion_timestamp)
 
 
+def pick(raw: RawObject, *paths: str) -> RawObject:
+    """A new object with the named parts of another one; what is not there is left out.
+
+    Args:
+        raw: the object.
+        paths: names with dots between them, such as ``spec.shoot.status``.
+    """
+    picked: dict[str, Any] = {}
+    for path in paths:
+        *parents, name = path.split(".")
+        found: Any = raw
+        for part in (*parents, name):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        if found is not None:
+            target = picked
+            for part in parents:
+                target = target.setdefault(part, {})
+            target[name] = found
+    return picked
+
+
 def faults(error: ValidationError) -> str:
     """Name each field that is wrong, by its path in the object, with what it should be."""
     return "; ".join(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.api import gardener, managed_resource
 from orchestrator.api.merge_patch import difference, merge
-from orchestrator.controller.seed_step import AwaitGone, Change, Create, Delete, Step
+from orchestrator.controller.step import AwaitGone, Change, Create, Delete, Step
 
 if TYPE_CHECKING:
     from orchestrator.api.view import RawObject

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.api import container_runtime, managed_resource
 from orchestrator.controller.managed_resource import legacy_secret_name
 from orchestrator.controller.seed_objects import SHARED, pool_name
-from orchestrator.controller.seed_step import AwaitGone, Change, Delete, Step
+from orchestrator.controller.step import AwaitGone, Change, Delete, Step
 from orchestrator.errors import StillThereError
 
 if TYPE_CHECKING:

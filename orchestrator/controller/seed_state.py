@@ -1,4 +1,4 @@
-"""What there is in a Shoot's namespace of the seed. Pure; the steps to change it are in ``seed_step.py``."""
+"""What there is in a Shoot's namespace of the seed. Pure; the steps to change it are in ``step.py``."""
 
 from __future__ import annotations
 

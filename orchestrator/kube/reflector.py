@@ -54,6 +54,7 @@ class Reflector:
         resource: what is watched.
         selection: which of them.
         handlers: told of changes, see :class:`~orchestrator.kube.store.Handler`.
+        trim: what is kept of an object; it must keep the metadata and raise nothing.
         watch_seconds: the shortest time of a watch; jitter makes it up to twice as long.
         backoff: the pauses between tries that fail.
         random: draws from [0, 1).
@@ -68,6 +69,7 @@ class Reflector:
         *,
         selection: Selection = EVERYTHING,
         handlers: Sequence[Handler] = (),
+        trim: Callable[[RawObject], RawObject] | None = None,
         watch_seconds: int = _WATCH,
         backoff: Backoff | None = None,
         random: Callable[[], float] = _random.random,
@@ -77,6 +79,7 @@ class Reflector:
         self._client = client
         self._resource = resource
         self._selection = selection
+        self._trim = trim
         self._watch_seconds = watch_seconds
         self._backoff = backoff or Backoff()
         self._random = random
@@ -117,7 +120,7 @@ class Reflector:
         seen: set[Key] = set()
         version = ""
         for page in self._client.pages(self._resource, self._selection):
-            seen.update(self.store.put(without_managed_fields(raw)) for raw in page.items)
+            seen.update(self.store.put(self._kept(raw)) for raw in page.items)
             version = page.resource_version
             if self._stopping.is_set():
                 return version
@@ -156,11 +159,15 @@ class Reflector:
 
     def _apply(self, event: WatchEvent) -> None:
         if event.type in {ADDED, MODIFIED}:
-            self.store.put(without_managed_fields(event.raw))
+            self.store.put(self._kept(event.raw))
         elif event.type == DELETED:
             self.store.remove(key_of(event.raw))
         elif event.type != BOOKMARK:
             _log.warning("an event of an unknown type is passed over: %s", event.type)
+
+    def _kept(self, raw: RawObject) -> RawObject:
+        raw = without_managed_fields(raw)
+        return self._trim(raw) if self._trim is not None else raw
 
     def _pause(self, error: GvisorNodesError) -> None:
         seconds = self._backoff.next()

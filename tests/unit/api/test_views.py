@@ -10,7 +10,7 @@ from gardener_objects import README_CONTAINER_RUNTIME, cluster, container_runtim
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.api.cluster import Cluster
+from orchestrator.api.cluster import Cluster, essential
 from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.api.managed_resource import ManagedResource
 from orchestrator.api.merge_patch import merge
@@ -167,3 +167,22 @@ def test_case_79_a_nodes_address_is_internal_or_its_host_name(addresses, expecte
     found = [{"type": kind, "address": address} for kind, address in addresses]
 
     assert expected == Node.read({"metadata": {"name": "n1"}, "status": {"addresses": found}}).address
+
+
+def test_of_a_cluster_only_what_is_looked_at_is_kept():
+    raw = cluster(spec={"hibernation": {"enabled": True}}, metadata={"annotations": {"a": "b"}})
+    raw["spec"]["cloudProfile"] = {"spec": "large"}
+    raw["metadata"] |= {"uid": "u", "resourceVersion": "1", "annotations": {"large": "x"}}
+    kept = essential(raw)
+
+    assert Cluster.read(kept).shoot == Cluster.read(raw).shoot.model_copy(
+        update={"metadata": Cluster.read(kept).shoot.metadata}
+    )
+    assert Cluster.read(raw).shoot.metadata.annotations == Cluster.read(kept).shoot.metadata.annotations
+    assert {"name": raw["metadata"]["name"], "uid": "u", "resourceVersion": "1"} == kept["metadata"]
+    assert {"shoot"} == set(kept["spec"])
+
+
+@pytest.mark.parametrize("odd", [{}, {"spec": None}, {"spec": {"shoot": "text"}}, {"metadata": {"name": "n"}}])
+def test_what_is_kept_of_an_odd_cluster_is_nothing_odd(odd):
+    assert not Cluster.read(essential(odd)).shoot.failed

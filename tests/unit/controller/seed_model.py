@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.api.managed_resource import ManagedResource
 from orchestrator.api.merge_patch import merge
 from orchestrator.controller.seed_state import SeedState
-from orchestrator.controller.seed_step import AwaitGone, Change, Create, Delete
+from orchestrator.controller.step import AwaitGone, Change, Create, Delete
 
 RESOURCE_MANAGERS = {
     "finalizers": ["resources.gardener.cloud/gardener-resource-manager"],

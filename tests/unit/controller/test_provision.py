@@ -11,7 +11,7 @@ from orchestrator.api.merge_patch import merge
 from orchestrator.controller.installation import Installation
 from orchestrator.controller.provision import steps
 from orchestrator.controller.seed_objects import seed_objects
-from orchestrator.controller.seed_step import AwaitGone, Change, Create, Delete
+from orchestrator.controller.step import AwaitGone, Change, Create, Delete
 
 SMR = "extension-runtime-gvisor"
 PMR = "extension-runtime-gvisor-installation-a"

@@ -14,8 +14,8 @@ from orchestrator.controller import provision
 from orchestrator.controller.installation import Installation
 from orchestrator.controller.removal import delete_steps, migrate_steps, nodes_stay, still_there
 from orchestrator.controller.seed_objects import seed_objects
-from orchestrator.controller.seed_step import AwaitGone, Change, Delete
 from orchestrator.controller.status import describe
+from orchestrator.controller.step import AwaitGone, Change, Delete
 
 SMR = "extension-runtime-gvisor"
 PMR_A = "extension-runtime-gvisor-installation-a"

@@ -1,4 +1,4 @@
-"""Steps that change what there is in the seed, as values. Pure.
+"""Steps that change what there is in a cluster, as values. Pure.
 
 Steps are planned from what there is, executed, and planned again from what there is then, until none is left. So each
 plan holds only what can be known now, a run that was cut off is finished by the next one, and a step that finds its
@@ -41,7 +41,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class AwaitGone:
-    """Watch until a ManagedResource is gone: its resource manager has to remove what it holds. Then plan again."""
+    """Nothing more can be planned until a ManagedResource is gone: its resource manager has to remove what it holds."""
 
     name: str
 

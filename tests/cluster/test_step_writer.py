@@ -1,14 +1,12 @@
 """Steps carried out on a real kube-apiserver that knows ManagedResources."""
 
-import threading
-
 import pytest
 from kinds import SECRETS, eventually
 
 from orchestrator.api import managed_resource
-from orchestrator.controller.seed_step import AwaitGone, Change, Create, Delete
-from orchestrator.controller.seed_writer import MANAGED_RESOURCES, SeedWriter
-from orchestrator.errors import StillThereError
+from orchestrator.controller.kinds import MANAGED_RESOURCES
+from orchestrator.controller.step import AwaitGone, Change, Create, Delete
+from orchestrator.controller.step_writer import Outcome, StepWriter
 from orchestrator.kube import api_error
 from orchestrator.kube.client import Selection
 from orchestrator.kube.resource import Resource
@@ -17,7 +15,6 @@ DEFINITIONS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
 KIND = managed_resource.KIND
-HELD = {"finalizers": ["resources.gardener.cloud/gardener-resource-manager"]}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,7 +53,7 @@ def definition(client):
 
 @pytest.fixture
 def writer(client, namespace):
-    return SeedWriter(client, namespace, patience=1)
+    return StepWriter(client, namespace)
 
 
 def resource(namespace, name="mr", **metadata):
@@ -91,35 +88,18 @@ def test_what_was_not_planned_for_ends_the_plan_without_an_error(client, namespa
     client.create(SECRETS, secret(namespace, "s"))
     step = Create(secret(namespace, "s")) if surprise == "there already" else Change(KIND, "none", {"spec": {}})
 
-    writer.carry_out([step, Create(secret(namespace, "later"))])
+    assert writer.carry_out([step, Create(secret(namespace, "later"))]) is Outcome.AGAIN
 
     assert names(client, SECRETS, namespace) == ["s"]
 
 
-def test_what_is_gone_need_not_be_deleted_nor_waited_for(client, namespace, writer):
-    writer.carry_out([Delete("Secret", "none"), AwaitGone("none"), Create(secret(namespace, "later"))])
+def test_what_is_gone_need_not_be_deleted(client, namespace, writer):
+    assert writer.carry_out([Delete("Secret", "none"), Create(secret(namespace, "later"))]) is Outcome.DONE
 
     assert names(client, SECRETS, namespace) == ["later"]
 
 
-def test_a_resource_that_does_not_go_in_time_is_told_with_what_is_known_of_it(client, namespace, writer):
-    client.create(MANAGED_RESOURCES, resource(namespace, **HELD))
-    writer.carry_out([Delete(KIND, "mr")])
-    condition = {"type": "ResourcesApplied", "status": "False", "reason": "DeletionFailed", "message": "stuck"}
-    client.patch(MANAGED_RESOURCES, "mr", {"status": {"conditions": [condition]}}, namespace)
+def test_nothing_is_done_after_what_has_to_be_gone_first(client, namespace, writer):
+    assert writer.carry_out([AwaitGone("mr"), Create(secret(namespace, "later"))]) is Outcome.WAITS
 
-    with pytest.raises(StillThereError, match="stuck"):
-        writer.carry_out([AwaitGone("mr")])
-
-
-def test_waiting_ends_when_the_resource_manager_lets_go(client, namespace):
-    client.create(MANAGED_RESOURCES, resource(namespace, **HELD))
-    writer = SeedWriter(client, namespace, patience=60)
-    writer.carry_out([Delete(KIND, "mr")])
-    waiting = threading.Thread(target=writer.carry_out, args=([AwaitGone("mr"), Create(secret(namespace, "after"))],))
-    waiting.start()
-
-    client.patch(MANAGED_RESOURCES, "mr", {"metadata": {"finalizers": None}}, namespace)
-    waiting.join(30)
-
-    assert names(client, SECRETS, namespace) == ["after"]
+    assert names(client, SECRETS, namespace) == []
