@@ -63,6 +63,14 @@ def observed(runtime: ContainerRuntime, observations: Iterable[Observation], now
     return {} if after == before else {"status": {"conditions": after}}
 
 
+def is_news(runtime: ContainerRuntime, observation: Observation) -> bool:
+    """Whether it is to be recorded, and the object's status does not say it already."""
+    if _leaves(runtime):
+        return False
+    said = [one for one in _raw_conditions(runtime) if one.get("type") == observation.type]
+    return not any((one.get("status"), one.get("message")) == (observation.status, observation.message) for one in said)
+
+
 def merged(before: list[RawObject], observations: Iterable[Observation], now: datetime) -> list[RawObject]:
     """The whole list with the observations in it; equal to ``before`` if they say nothing new."""
     fresh = {one.type: one for one in observations}

@@ -19,7 +19,7 @@ from orchestrator.lab.program import Progress, silent
 from orchestrator.lab.resource_manager import ResourceManager
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -29,6 +29,7 @@ class Cluster:
 
     Args:
         directory: a directory of its own: an empty one, or that of a Cluster, which this one then is.
+        tokens: bearer tokens and the users they stand for, in both API servers; what those may do is RBAC's.
 
     Attributes:
         seed: the API server of the seed; it knows Gardener's kinds.
@@ -40,11 +41,11 @@ class Cluster:
         GvisorNodesError: one of them does not start; the last lines of its log are in it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tokens: Mapping[str, str] | None = None) -> None:
         self._directory = directory
         self._store = EtcdServer(directory)
-        self.seed = ApiServer(directory / "seed", store=self._store, prefix="/seed")
-        self.shoot = ApiServer(directory / "shoot", store=self._store, prefix="/shoot")
+        self.seed = ApiServer(directory / "seed", tokens, store=self._store, prefix="/seed")
+        self.shoot = ApiServer(directory / "shoot", tokens, store=self._store, prefix="/shoot")
         self.controller_manager = ControllerManager(directory / "controller-manager", self.shoot)
         self._resource_managers: list[ResourceManager] = []
 

@@ -10,7 +10,7 @@ from gardener_objects import cluster, container_runtime
 from orchestrator.api.cluster import Cluster
 from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.api.merge_patch import merge
-from orchestrator.controller.conditions import Observation, observed, or_hibernated
+from orchestrator.controller.conditions import Observation, is_news, observed, or_hibernated
 from orchestrator.controller.error_codes import Code
 
 THEN = datetime(2026, 8, 21, 10, 0, 0, tzinfo=UTC)
@@ -112,3 +112,12 @@ def test_case_75_conditions_touch_nothing_else():
 def test_case_76_an_object_that_leaves_gets_no_conditions(leaving):
     assert observed(runtime(), [GOOD], THEN)
     assert {} == observed(ContainerRuntime.read(merge(runtime().raw, leaving)), [GOOD], THEN)
+
+
+def test_what_the_status_says_already_is_no_news():
+    said = written(runtime(), GOOD)[0]
+
+    assert is_news(runtime(), GOOD)
+    assert not is_news(runtime(said), GOOD)
+    assert is_news(runtime({**said, "message": "another"}), GOOD)
+    assert not is_news(runtime(deletionTimestamp="2026-08-21T10:00:00Z"), GOOD)

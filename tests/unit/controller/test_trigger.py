@@ -62,3 +62,10 @@ def test_case_54_while_deleting_every_change_of_metadata_triggers_and_none_of_th
     assert changed(runtime(), runtime(**deleting))
     assert changed(runtime(**deleting), runtime(**renewed))
     assert not changed(runtime(**deleting), runtime(status=processing, **deleting))
+
+
+def test_a_status_under_an_order_that_stays_does_not_trigger():
+    failed = {"lastOperation": {"type": "Restore", "state": "Error"}}
+
+    assert not changed(runtime("restore"), runtime("restore", status=failed))
+    assert changed(runtime("restore"), runtime("restore", status=failed, generation=2))
