@@ -15,6 +15,8 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 WORKERS ?= 2
+# Tests on nodes wait a fifth of their time, for starts of containerd and sandboxes: one worker more than processors.
+NODE_WORKERS ?= 3
 PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
 
 # Coverage is taken of every Python process, also of those that a test starts: ansible-playbook and its workers, the CRI
@@ -68,13 +70,13 @@ check-generated:
 	@$(PYTHON) scripts/generate-features --check
 
 .PHONY: test
-test: setup ## Unit tests, tests on real nodes, Molecule
-	@$(MAKE) --old-file=setup unit nodes molecule
+test: setup ## Unit tests, tests on real nodes, on real API servers, Molecule
+	@$(MAKE) --old-file=setup unit nodes cluster molecule
 
 .PHONY: measured
 measured: setup ## The same with the coverage of every process
 	@rm -rf $(COVERAGE_DIRECTORY) && mkdir -p $(COVERAGE_DIRECTORY)
-	@$(MAKE) --old-file=setup unit nodes molecule MEASURED_BY="$(MEASURED)"
+	@$(MAKE) --old-file=setup unit nodes cluster molecule MEASURED_BY="$(MEASURED)"
 	@$(MAKE) --old-file=setup coverage
 
 .PHONY: unit
@@ -83,7 +85,7 @@ unit: setup ## Only the unit tests
 
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(NODE_WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive"
 
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
@@ -95,7 +97,7 @@ control-plane: setup ## Build etcd, Kubernetes' and Gardener's parts for tests o
 
 .PHONY: cluster
 cluster: control-plane ## Only the tests on a real API server
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster -q
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q
 
 .PHONY: molecule
 molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy

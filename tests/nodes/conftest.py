@@ -75,9 +75,12 @@ def make_module_lab():
         yield make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab_of(lab):
-    """The labs of this worker by the kind of their nodes, made when first asked for: ``lab_of("debian12")``."""
+    """The labs of a file by the kind of their nodes, made when first asked for: ``lab_of("debian12")``.
+
+    They go with the file: a machine's inotify instances are enough for some sixteen nodes of all workers together.
+    """
     with ExitStack() as stack:
         labs = {"debian13": lab}
 
