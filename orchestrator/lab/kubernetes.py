@@ -2,7 +2,8 @@
 
 ``k8s.io/kubernetes`` replaces some thirty modules by directories below ``staging``, which its published zip does not
 have. Kubernetes publishes them as modules of their own, v0.37.2 for v1.37.2; ``files/kubernetes-VERSION.sum`` pins the
-sum of each, and so says which they are.
+sum of each that the API server needs, and so says which they are; a file of the controller manager's has those that it
+needs too.
 """
 
 from __future__ import annotations
@@ -21,18 +22,22 @@ _LABEL: Final = "k8s.io/component-base/version"
 
 def kubernetes() -> KeptBuild:
     """The build of ``kube-apiserver`` for this machine."""
-    return _kept_build("kubernetes", "kube-apiserver")
+    return _kept_build("kubernetes", "kube-apiserver", _sums("kubernetes"))
 
 
 def controller_manager() -> KeptBuild:
     """The build of ``kube-controller-manager``: kept apart, so that one does not wait for the other."""
-    return _kept_build("kubernetes-controller-manager", "kube-controller-manager")
+    name = "kubernetes-controller-manager"
+    return _kept_build(name, "kube-controller-manager", _sums("kubernetes") + _sums(name))
 
 
-def _kept_build(name: str, program: str) -> KeptBuild:
+def _sums(name: str) -> str:
+    return (Path(__file__).parent / "files" / f"{name}-{VERSION}.sum").read_text(encoding="ascii")
+
+
+def _kept_build(name: str, program: str, sums: str) -> KeptBuild:
     major, minor, patch = VERSION.split(".")
     staging = f"v0.{minor}.{patch}"
-    sums = (Path(__file__).parent / "files" / f"kubernetes-{VERSION}.sum").read_text(encoding="ascii")
     paths = dict.fromkeys(line.split()[0] for line in sums.splitlines() if line.split()[1] == f"{staging}/go.mod")
     return KeptBuild(
         name,

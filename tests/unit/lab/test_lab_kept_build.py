@@ -56,8 +56,11 @@ def test_the_definitions_and_the_resource_manager_are_of_the_same_module():
     assert (files.path, files.version, files.sum) == (program.path, program.version, program.sum)
 
 
-def test_a_program_of_another_version_of_the_api_server_would_be_none():
-    assert controller_manager().module.sums == kubernetes().module.sums
+def test_the_controller_manager_is_of_the_same_parts_as_the_api_server_and_two_more():
+    ours, theirs = controller_manager().module, kubernetes().module
+
+    assert (ours.path, ours.version, ours.sum) == (theirs.path, theirs.version, theirs.sum)
+    assert set(ours.replacements) - set(theirs.replacements) == {"k8s.io/cri-api", "k8s.io/cri-client"}
 
 
 @pytest.mark.parametrize("there", ["etcd", "none"])
