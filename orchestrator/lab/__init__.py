@@ -8,9 +8,9 @@ A cluster is Gardener's seed and a shoot without nodes: API servers, controllers
 processes of this machine. It needs no containers, and shares nothing with a lab of nodes:
 :mod:`orchestrator.lab.cluster` for tests, :mod:`orchestrator.lab.background` for people.
 
-For nodes the next step is :mod:`orchestrator.lab.lab` (the life of a lab), from there :mod:`orchestrator.lab.image` and
-:mod:`orchestrator.lab.artifacts` (what is built once), :mod:`orchestrator.lab.engine` (podman or docker) and
-:mod:`orchestrator.lab.node` (one running node).
+For nodes the next step is in :mod:`orchestrator.lab.lab` (the life of a lab), from there in
+:mod:`orchestrator.lab.image` and :mod:`orchestrator.lab.artifacts` (what is built once),
+:mod:`orchestrator.lab.engine` (podman or docker) and :mod:`orchestrator.lab.node` (one running node).
 """
 
 from orchestrator.lab.artifacts import DEFAULT_RELEASE

@@ -62,7 +62,7 @@ def up(name: str, output: Path, on_progress: Progress = silent) -> Background:
         GvisorNodesError: a build failed, or a program does not start. Nothing of it runs then, its logs stay.
     """
     directory = cluster_directory(name)
-    targets = [output.absolute() / file for file in ("kubeconfig", "shoot-kubeconfig")]
+    targets = output.absolute() / "kubeconfig", output.absolute() / "shoot-kubeconfig"
     with held(cluster_lock(name), what=f"cluster {name}", timeout=_LOCK_SECONDS, progress=on_progress):
         _refuse_others(targets, _written(directory))
         control_plane.ensure(on_progress)

@@ -96,6 +96,8 @@ class Cluster:
 
     def stop(self) -> bool:
         """Stop everything, what others need last; tell whether anything ran."""
-        stopped = [each.stop() for each in (*self._resource_managers, self.controller_manager)]
-        stopped += [each.stop() for each in (self.seed, self.shoot, self._store)]
+        stopped = [manager.stop() for manager in self._resource_managers]
+        stopped.append(self.controller_manager.stop())
+        stopped += [server.stop() for server in (self.seed, self.shoot)]
+        stopped.append(self._store.stop())
         return any(stopped)

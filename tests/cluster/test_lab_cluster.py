@@ -270,13 +270,14 @@ def test_a_background_cluster_outlives_its_command_is_mended_by_the_next_and_end
 
 
 def test_a_port_that_somebody_took_meanwhile_is_told_and_nothing_goes_on_running(tmp_path):
-    with Cluster(tmp_path) as cluster:
-        port = cluster.seed.port
+    cluster = Cluster(tmp_path)
+
     with (
+        socket.create_server((LOOPBACK, cluster.seed.port)),
         pytest.raises(GvisorNodesError, match="kube-apiserver does not start") as caught,
-        socket.create_server((LOOPBACK, port)),
+        cluster,
     ):
-        Cluster(tmp_path).__enter__()
+        pass
 
     assert "address already in use" in caught.value.why
     assert list(tmp_path.rglob("*.pid")) == []
