@@ -43,30 +43,31 @@ class Store:
     def __init__(self, handlers: Sequence[Handler] = ()) -> None:
         self._handlers = handlers
         self._lock = threading.Lock()
-        self._objects: dict[Key, RawObject] = {}
+        self._objects: dict[str, dict[str, RawObject]] = {}  # by namespace and name
 
     def get(self, key: Key) -> RawObject | None:
         """The object, or None if it is not there."""
         with self._lock:
-            return self._objects.get(key)
+            return self._found(key)
 
     def objects(self, namespace: str = "") -> tuple[RawObject, ...]:
         """All objects, or those of a namespace, in no order."""
         with self._lock:
-            return tuple(raw for key, raw in self._objects.items() if not namespace or key[0] == namespace)
+            places = [self._objects.get(namespace, {})] if namespace else self._objects.values()
+            return tuple(raw for place in places for raw in place.values())
 
     def __len__(self) -> int:
         with self._lock:
-            return len(self._objects)
+            return sum(map(len, self._objects.values()))
 
     def put(self, raw: RawObject) -> Key:
         """Keep an object in place of its former self; the same resourceVersion again is no change."""
         key = key_of(raw)
         with self._lock:
-            before = self._objects.get(key)
+            before = self._found(key)
             if before is not None and version_of(before) == version_of(raw):
                 return key
-            self._objects[key] = raw
+            self._objects.setdefault(key[0], {})[key[1]] = raw
         for handler in self._handlers:
             if before is None:
                 handler.added(raw)
@@ -80,7 +81,9 @@ class Store:
     def remove(self, key: Key) -> None:
         """Forget an object."""
         with self._lock:
-            before = self._objects.pop(key, None)
+            before = self._objects.get(key[0], {}).pop(key[1], None)
+            if not self._objects.get(key[0]):
+                self._objects.pop(key[0], None)
         if before is not None:
             for handler in self._handlers:
                 handler.deleted(before)
@@ -89,9 +92,13 @@ class Store:
         """Forget every object but these: what a list has not shown is gone."""
         kept = frozenset(keys)
         with self._lock:
-            gone = [key for key in self._objects if key not in kept]
+            there = ((namespace, name) for namespace, place in self._objects.items() for name in place)
+            gone = [key for key in there if key not in kept]
         for key in gone:
             self.remove(key)
+
+    def _found(self, key: Key) -> RawObject | None:
+        return self._objects.get(key[0], {}).get(key[1])
 
 
 def key_of(raw: RawObject) -> Key:
