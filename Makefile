@@ -68,6 +68,7 @@ check-generated:
 	@$(PYTHON) scripts/generate-role-docs --check
 	@$(PYTHON) scripts/generate-flags --check
 	@$(PYTHON) scripts/generate-features --check
+	@$(PYTHON) scripts/generate-conformance --check
 
 .PHONY: test
 test: setup ## Unit tests, tests on real nodes, on real API servers, Molecule
@@ -98,6 +99,10 @@ control-plane: setup ## Build etcd, Kubernetes' and Gardener's parts for tests o
 .PHONY: cluster
 cluster: control-plane ## Only the tests on a real API server
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q
+
+.PHONY: contract
+contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q
 
 .PHONY: molecule
 molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy
