@@ -41,6 +41,10 @@ setup: ## Make .venv and install missing system packages (the other targets do i
 demo: setup ## Two nodes: gVisor installed, proved, applied again, removed; the tree compared
 	@$(PYTHON) scripts/demo
 
+.PHONY: start
+start: setup ## Run the controller on KUBECONFIG, else on `gvisor-nodes lab cluster up`; MODE=standalone, ARGS=...
+	@MODE=$(MODE) scripts/start $(ARGS)
+
 .PHONY: check
 check: setup ## Formatting, lint, types, imports, playbooks, shell, generated references
 	@mkdir -p .cache
