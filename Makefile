@@ -108,6 +108,10 @@ cluster: control-plane ## Only the tests on a real API server
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q
 
+.PHONY: bench
+bench: control-plane ## What the controller takes of time, requests and memory: some three minutes; ARGS=--large for 2000
+	@$(PYTHON) tests/bench/controller.py $(ARGS)
+
 .PHONY: molecule
 molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy
 	@MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.cache/molecule $(MEASURED_BY) $(BIN)/molecule test
