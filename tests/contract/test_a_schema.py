@@ -9,6 +9,8 @@ from orchestrator.controller.kinds import CONTAINER_RUNTIMES
 from orchestrator.kube.api_error import InvalidObjectError
 
 
+@pytest.mark.feature("G1")
+@pytest.mark.feature("G2")
 @pytest.mark.parametrize("missing", ["workerPool", "binaryPath", "type", "workerPool.selector"])
 def test_case_01_a_runtime_without_a_required_field_is_refused_by_its_name(shoot, missing):
     *parents, name = missing.split(".")
@@ -83,6 +85,7 @@ def test_case_03_what_the_controller_writes_is_never_refused(shoot, controller, 
     assert [] == refusals(422)
 
 
+@pytest.mark.feature("G1")
 def test_case_04_a_generation_counts_changes_of_the_spec_only(shoot):
     first = shoot.deploy(metadata={"finalizers": ["example.com/x"]})["metadata"]["generation"]
     shoot.patch("a", {"metadata": {"labels": {"a": "b"}}})

@@ -29,6 +29,7 @@ OPERATION = gardener.OPERATION
 TIMESTAMP = "gardener.cloud/timestamp"
 
 
+@pytest.mark.feature("G1")
 def test_case_06_the_first_reconcile_makes_the_object_ready(shoot, controller):
     with controller():
         shoot.deploy()

@@ -36,6 +36,7 @@ def assert_is_a_configuration_problem(raw):
     assert raw["metadata"]["generation"] == raw["status"]["observedGeneration"]
 
 
+@pytest.mark.feature("G2")
 def test_case_27_another_group_is_a_configuration_problem(shoot, controller):
     assert_is_a_configuration_problem(refused(shoot, controller, WRONG_GROUP))
 
@@ -82,6 +83,7 @@ def test_case_32_the_flags_of_the_first_day_are_rendered_sorted_and_no_others(sh
     ] == shoot.settings()
 
 
+@pytest.mark.feature("G5")
 def test_case_33_what_has_no_effect_is_left_out_and_named(shoot, controller):
     with controller():
         shoot.deploy(spec={"providerConfig": {**configuration(), "configFlags": IGNORED}})
@@ -101,6 +103,18 @@ def test_case_33_strict_makes_an_error_of_it_that_names_every_key(shoot, control
     assert_is_a_configuration_problem(raw)
     for name in IGNORED:
         assert name in raw["status"]["lastError"]["description"]
+
+
+@pytest.mark.feature("G12")
+def test_an_object_that_fails_stops_no_other(shoot, other_shoot, controller):
+    with controller(with_options(workers=1)):
+        shoot.deploy("wrong", spec={"providerConfig": WRONG_GROUP})
+        shoot.deploy("right")
+        other_shoot.deploy()
+
+        shoot.await_state("Error", "wrong")
+        shoot.await_ready("right")
+        other_shoot.await_ready()
 
 
 def test_case_34_an_error_of_the_infrastructure_has_no_code_and_is_tried_again(shoot, controller, restricted):

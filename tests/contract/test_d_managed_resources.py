@@ -62,6 +62,8 @@ def test_case_39_the_secret_is_immutable_collectable_and_named_by_its_content(re
     assert ("bd142ccf", "ec321de5") == (checksum({"foo": b"bar"}), checksum({"foo": b"bar", "bar": b"foo"}))
 
 
+@pytest.mark.feature("I1")
+@pytest.mark.feature("I2")
 def test_case_40_the_shared_resource_holds_the_runtime_class_and_nothing_else(reconciled):
     [manifest] = reconciled.manifests(SMR)
 

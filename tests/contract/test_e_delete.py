@@ -41,6 +41,7 @@ def operations(film, name="gvisor-a"):
     return [one for number, one in enumerate(said) if number == 0 or one != said[number - 1]]
 
 
+@pytest.mark.feature("G10")
 def test_case_47_the_last_pool_takes_everything_with_it_in_the_right_order(reconciled):
     shoot = reconciled("a")
     secrets = {name: shoot.secret_of(name)["metadata"]["name"] for name in (SMR, pmr("a"))}
@@ -86,6 +87,7 @@ def test_case_49_two_pools_that_are_deleted_at_once_both_go(reconciled):
     assert [] == shoot.names(MANAGED_RESOURCES)
 
 
+@pytest.mark.feature("G10")
 def test_case_50_a_stuck_resource_manager_is_an_error_in_time_and_is_waited_for(reconciled, stuck):
     shoot = reconciled("a")
     with stuck():
@@ -99,6 +101,7 @@ def test_case_50_a_stuck_resource_manager_is_an_error_in_time_and_is_waited_for(
     shoot.await_gone(deadline=GARDENLETS)
 
 
+@pytest.mark.feature("G11")
 @pytest.mark.parametrize("confirmed", ["true", "1", "T"])
 def test_case_51_a_forced_deletion_waits_for_nobody(reconciled, stuck, confirmed):
     shoot = reconciled("a")

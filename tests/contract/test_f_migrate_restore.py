@@ -33,6 +33,7 @@ def migrated(shoot):
     return raw
 
 
+@pytest.mark.feature("G11")
 def test_case_60_a_migration_leaves_the_shoot_what_it_has_and_the_seed_nothing(reconciled, children):
     reconciled.patch("a", {"metadata": {"finalizers": [FINALIZER, "example.com/x"]}})
     before = children()
@@ -116,6 +117,7 @@ def test_case_65_after_a_migration_a_deletion_is_nobodys_business(reconciled):
     assert reconciled.runtime_class() is not None
 
 
+@pytest.mark.feature("G11")
 def test_case_66_a_restore_waits_for_its_state_and_keeps_it(shoot, controller, beacon):
     with controller() as running:
         shoot.deploy(operation="wait-for-state")

@@ -71,6 +71,7 @@ def elects(shoot):
     return heartbeats(shoot, leaderElection={"enabled": True, "namespace": shoot.namespace})
 
 
+@pytest.mark.feature("G8")
 def test_case_71_one_replica_leads_and_the_other_takes_over_from_a_dead_one(shoot, process):
     with process(**elects(shoot)) as first:
         holder = eventually(lambda: lease(shoot, LEADER), what=lambda: first.text)["spec"]["holderIdentity"]
@@ -98,6 +99,7 @@ def wrote(one):
     return "gvisor_nodes_reconcile_total{" in text
 
 
+@pytest.mark.feature("G8")
 def test_case_71_a_replica_that_ends_gives_the_lead_away_at_once(shoot, process):
     with process(**elects(shoot)) as first:
         eventually(lambda: (lease(shoot, LEADER) or {}).get("spec", {}).get("holderIdentity"), what=lambda: first.text)
@@ -106,6 +108,7 @@ def test_case_71_a_replica_that_ends_gives_the_lead_away_at_once(shoot, process)
     assert "" == lease(shoot, LEADER)["spec"].get("holderIdentity", "")
 
 
+@pytest.mark.feature("G7")
 def test_case_72_the_endpoints_answer(shoot, process):
     with process() as one:
         one.await_ready()
@@ -185,6 +188,7 @@ def report(shoot, name, status, message):
     shoot.client.patch(MANAGED_RESOURCES, name, {"status": {"conditions": [condition]}}, shoot.namespace, "status")
 
 
+@pytest.mark.feature("G5")
 def test_case_73_a_hibernated_shoot_is_healthy_because_it_sleeps(reconciled):
     reconciled.change_shoot(spec={"hibernation": {"enabled": True}})
     condition = await_health(reconciled, "True", "Shoot is hibernated")
@@ -192,6 +196,7 @@ def test_case_73_a_hibernated_shoot_is_healthy_because_it_sleeps(reconciled):
     assert "HealthCheckSuccessful" == condition["reason"]
 
 
+@pytest.mark.feature("G5")
 def test_case_74_times_change_only_with_what_they_are_about(reconciled, stuck):
     foreign = {
         "type": "Foreign",
@@ -278,6 +283,7 @@ def test_case_76_nothing_is_told_of_an_object_that_leaves(reconciled, stuck, lea
     assert "Migrate" == facts(reconciled.get())[0]
 
 
+@pytest.mark.feature("G6")
 def test_left_out_settings_are_also_an_event(shoot, process):
     with process():
         shoot.deploy(spec={"providerConfig": configuration(platform="kvm")})
