@@ -57,7 +57,9 @@ class SeedDelivery:
         """Write both ManagedResources with their Secrets; the resource manager does the rest when it can."""
         wanted = seed_objects(runtime, self._installation)
         secrets = [one.secret_name for one in wanted.bundles]
-        waits = self._settle(runtime, lambda state: provision.steps(wanted, state), secrets, optimistic=True)
+        # Of a pool that was never reconciled nothing is there, but for what a run that was cut off has left.
+        expected = (SHARED, pool_name(runtime)) if runtime.status.observed_generation else (SHARED,)
+        waits = self._settle(runtime, lambda state: provision.steps(wanted, state), secrets, expected)
         return Delivered((wanted.settings.observation,), waits)
 
     def take_back(self, runtime: ContainerRuntime, *, wait: bool) -> Delivered:
@@ -77,8 +79,7 @@ class SeedDelivery:
         runtime: ContainerRuntime,
         plan: Callable[[SeedState], tuple[Step, ...]],
         secrets: Iterable[str],
-        *,
-        optimistic: bool = False,
+        expected: Iterable[str] | None = None,
     ) -> StillThereError | None:
         """Plan and carry out until nothing is left to do, or somebody else has to act first.
 
@@ -86,19 +87,23 @@ class SeedDelivery:
             runtime: whose ManagedResources it is about.
             plan: makes steps of what there is.
             secrets: names to look for, beside those that ManagedResources reference.
-            optimistic: take ``secrets`` for absent until something says otherwise, and a plan that was carried out
-                for all that there was to do. It saves most of a first reconcile's requests.
+            expected: ManagedResources that may be there. All others, and ``secrets``, are taken for absent until
+                something says otherwise, and a plan that was carried out for all that there was to do. It saves most
+                of a first reconcile's requests. None for no such guess.
         """
         names = (pool_name(runtime), SHARED)
         writer = StepWriter(self._client, runtime.namespace)
         for attempt in range(_ROUNDS):
             with self.namespaces.held(runtime.namespace):
-                state = self._state(runtime.namespace, names, () if optimistic and not attempt else secrets)
+                if expected is not None and attempt == 0:
+                    state = self._state(runtime.namespace, expected, ())
+                else:
+                    state = self._state(runtime.namespace, names, secrets)
                 steps = plan(state)
                 outcome = writer.carry_out(steps)
             if outcome is Outcome.WAITS:
                 return still_there(state.managed_resources[_awaited(steps)])
-            if outcome is Outcome.DONE and (optimistic or not steps):
+            if outcome is Outcome.DONE and (expected is not None or not steps):
                 return None
         raise NotReadyError(
             f"the ManagedResources of {runtime.namespace}/{runtime.name} do not stay as they are written",

@@ -78,7 +78,9 @@ def make_shoot(cluster, seed, target, resource_manager):
 
     yield make
     for shoot in made:
-        shoot.clear()
+        shoot.ask_to_clear()
+    for shoot in made:
+        shoot.await_clear()
 
 
 @pytest.fixture

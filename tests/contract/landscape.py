@@ -214,12 +214,20 @@ class Shoot:
 
     def clear(self):
         """Leave nothing for the next case to see; what the Shoot has is taken away by the resource manager."""
+        self.ask_to_clear()
+        self.await_clear()
+
+    def ask_to_clear(self):
+        """Ask for all deletions. Of several Shoots first of all: in one API server they share a RuntimeClass."""
         for name in self.names(CONTAINER_RUNTIMES):
             self.client.delete(CONTAINER_RUNTIMES, name, self.namespace)
             if self._get(CONTAINER_RUNTIMES, name) is not None:
                 self.client.patch(CONTAINER_RUNTIMES, name, {"metadata": {"finalizers": None}}, self.namespace)
         for name in self.names(MANAGED_RESOURCES):
             self.client.delete(MANAGED_RESOURCES, name, self.namespace)
+
+    def await_clear(self):
+        """Wait until the resource manager has let go, and remove the rest."""
         eventually(lambda: not self.names(MANAGED_RESOURCES), what=lambda: self.names(MANAGED_RESOURCES))
         for name in self.names(SECRETS):
             self.client.delete(SECRETS, name, self.namespace)
