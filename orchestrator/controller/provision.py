@@ -13,15 +13,16 @@ from orchestrator.api.merge_patch import difference, merge
 from orchestrator.controller.step import AwaitGone, Change, Create, Delete, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orchestrator.api.view import RawObject
     from orchestrator.controller.managed_resource import Bundle
-    from orchestrator.controller.seed_objects import SeedObjects
     from orchestrator.controller.seed_state import SeedState
 
 
-def steps(wanted: SeedObjects, state: SeedState) -> tuple[Step, ...]:
-    """Plan what is missing; nothing if everything is as it shall be."""
-    return tuple(step for one in wanted.bundles for step in _bundle(one, state))
+def steps(wanted: Iterable[Bundle], state: SeedState) -> tuple[Step, ...]:
+    """Plan what is missing, in the order of what is wanted; nothing if everything is as it shall be."""
+    return tuple(step for one in wanted for step in _bundle(one, state))
 
 
 def _bundle(wanted: Bundle, state: SeedState) -> list[Step]:

@@ -1,8 +1,8 @@
 """Delivery by ManagedResources in the seed: Gardener's resource manager keeps them in the Shoot.
 
-One round reads what there is, plans and writes, under a lock of its namespace; what all pools share is only safe so:
-"is another pool still there?" and the deletion that follows are one thing, and so are "it is there" and going on. The
-lock is never held while somebody is waited for.
+One round reads what there is, plans and writes. For what all pools share it has a lock of the namespace: "is another
+pool still there?" and the deletion that follows are one thing, and so are "it is there" and going on. The lock is never
+held while somebody is waited for.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from orchestrator.api.view import RawObject
     from orchestrator.controller.installation import Installation
+    from orchestrator.controller.managed_resource import Bundle
     from orchestrator.controller.step import Step
     from orchestrator.errors import StillThereError
     from orchestrator.kube.client import Client
@@ -56,10 +57,12 @@ class SeedDelivery:
     def deliver(self, runtime: ContainerRuntime) -> Delivered:
         """Write both ManagedResources with their Secrets; the resource manager does the rest when it can."""
         wanted = seed_objects(runtime, self._installation)
-        secrets = [one.secret_name for one in wanted.bundles]
-        # Of a pool that was never reconciled nothing is there, but for what a run that was cut off has left.
-        expected = (SHARED, pool_name(runtime)) if runtime.status.observed_generation else (SHARED,)
-        waits = self._settle(runtime, lambda state: provision.steps(wanted, state), secrets, expected)
+        with self.namespaces.held(runtime.namespace):
+            waits = self._bring(runtime, wanted.shared, expected=True)
+        # The pool's own is nobody else's, so its requests need no lock. Of a pool that was never reconciled nothing is
+        # there, but for what a run that was cut off has left.
+        if waits is None:
+            waits = self._bring(runtime, wanted.pool, expected=bool(runtime.status.observed_generation))
         return Delivered((wanted.settings.observation,), waits)
 
     def take_back(self, runtime: ContainerRuntime, *, wait: bool) -> Delivered:
@@ -68,48 +71,48 @@ class SeedDelivery:
         def plan(state: SeedState) -> tuple[Step, ...]:
             return delete_steps(runtime, self._runtimes(runtime.namespace), state, wait=wait)
 
-        return Delivered(waits=self._settle(runtime, plan, _legacy(runtime)))
+        return Delivered(waits=self._remove(runtime, plan))
 
     def let_go(self, runtime: ContainerRuntime) -> Delivered:
         """Delete both ManagedResources without what they hold: the Shoot keeps it."""
-        return Delivered(waits=self._settle(runtime, lambda state: migrate_steps(runtime, state), _legacy(runtime)))
+        return Delivered(waits=self._remove(runtime, lambda state: migrate_steps(runtime, state)))
 
-    def _settle(
-        self,
-        runtime: ContainerRuntime,
-        plan: Callable[[SeedState], tuple[Step, ...]],
-        secrets: Iterable[str],
-        expected: Iterable[str] | None = None,
-    ) -> StillThereError | None:
-        """Plan and carry out until nothing is left to do, or somebody else has to act first.
+    def _bring(self, runtime: ContainerRuntime, wanted: Bundle, *, expected: bool) -> StillThereError | None:
+        """Bring one ManagedResource with its Secret; return what has to be gone first.
 
-        Args:
-            runtime: whose ManagedResources it is about.
-            plan: makes steps of what there is.
-            secrets: names to look for, beside those that ManagedResources reference.
-            expected: ManagedResources that may be there. All others, and ``secrets``, are taken for absent until
-                something says otherwise, and a plan that was carried out for all that there was to do. It saves most
-                of a first reconcile's requests. None for no such guess.
+        Its Secret is taken for absent unless the ManagedResource references it, and that too if it is not ``expected``,
+        until something says otherwise: that saves half of a first reconcile's requests.
         """
-        names = (pool_name(runtime), SHARED)
-        writer = StepWriter(self._client, runtime.namespace)
         for attempt in range(_ROUNDS):
+            known = attempt > 0
+            names = (wanted.name,) if known or expected else ()
+            state = self._state(runtime.namespace, names, (wanted.secret_name,) if known else ())
+            steps = provision.steps([wanted], state)
+            match StepWriter(self._client, runtime.namespace).carry_out(steps):
+                case Outcome.DONE:
+                    return None
+                case Outcome.WAITS:
+                    return still_there(state.managed_resources[wanted.name])
+                case Outcome.AGAIN:
+                    continue
+        raise _restless(runtime)
+
+    def _remove(
+        self, runtime: ContainerRuntime, plan: Callable[[SeedState], tuple[Step, ...]]
+    ) -> StillThereError | None:
+        """Plan and carry out until nothing is left to do, or return what has to be gone first."""
+        names = (pool_name(runtime), SHARED)
+        secrets = [legacy_secret_name(name) for name in names]
+        for _ in range(_ROUNDS):
             with self.namespaces.held(runtime.namespace):
-                if expected is not None and attempt == 0:
-                    state = self._state(runtime.namespace, expected, ())
-                else:
-                    state = self._state(runtime.namespace, names, secrets)
+                state = self._state(runtime.namespace, names, secrets)
                 steps = plan(state)
-                outcome = writer.carry_out(steps)
+                outcome = StepWriter(self._client, runtime.namespace).carry_out(steps)
             if outcome is Outcome.WAITS:
                 return still_there(state.managed_resources[_awaited(steps)])
-            if outcome is Outcome.DONE and (expected is not None or not steps):
+            if not steps:
                 return None
-        raise NotReadyError(
-            f"the ManagedResources of {runtime.namespace}/{runtime.name} do not stay as they are written",
-            why=f"they were read and written {_ROUNDS} times, and somebody changed them every time",
-            remedy="nothing: it is tried again; if it happens often, look who else writes them",
-        )
+        raise _restless(runtime)
 
     def _state(self, namespace: str, names: Iterable[str], secrets: Iterable[str]) -> SeedState:
         found = {name: self._get(MANAGED_RESOURCES, name, namespace) for name in names}
@@ -130,9 +133,13 @@ class SeedDelivery:
             yield from map(ContainerRuntime.read, page.items)
 
 
-def _legacy(runtime: ContainerRuntime) -> tuple[str, ...]:
-    return legacy_secret_name(pool_name(runtime)), legacy_secret_name(SHARED)
-
-
 def _awaited(steps: Iterable[Step]) -> str:
     return next(step.name for step in steps if isinstance(step, AwaitGone))
+
+
+def _restless(runtime: ContainerRuntime) -> NotReadyError:
+    return NotReadyError(
+        f"the ManagedResources of {runtime.namespace}/{runtime.name} do not stay as they are written",
+        why=f"they were read and written {_ROUNDS} times, and somebody changed them every time",
+        remedy="nothing: it is tried again; if it happens often, look who else writes them",
+    )

@@ -29,7 +29,7 @@ OTHER = wanted()
 
 
 def provisioned(objects_=WANTED, before=None):
-    there, _ = settled(before or state(), lambda found: steps(objects_, found))
+    there, _ = settled(before or state(), lambda found: steps(objects_.bundles, found))
     return there
 
 
@@ -48,11 +48,11 @@ def test_case_24_two_pools_have_one_shared_and_one_each():
 
     assert {SMR, PMR, "extension-runtime-gvisor-installation-b"} == set(both.managed_resources)
     assert 1 == len(both.managed_resources[SMR].secret_names)
-    assert () == steps(WANTED, both)
+    assert () == steps(WANTED.bundles, both)
 
 
 def test_case_41_what_is_there_is_not_written_again():
-    assert () == steps(WANTED, provisioned())
+    assert () == steps(WANTED.bundles, provisioned())
 
 
 def test_case_43_a_change_is_a_new_secret_and_the_old_one_stays_for_the_collector():
@@ -70,12 +70,12 @@ def test_case_43_a_change_is_a_new_secret_and_the_old_one_stays_for_the_collecto
 
 def test_case_43_an_old_secret_without_the_label_gets_it_after_it_is_out_of_use():
     before = changed(provisioned(OTHER), OTHER.pool.secret_name, metadata={"labels": None})
-    taken = steps(WANTED, before)
+    taken = steps(WANTED.bundles, before)
 
     assert Change("Secret", OTHER.pool.secret_name, {"metadata": {"labels": {COLLECTABLE: "true"}}}) == taken[-1]
     assert Change is type(taken[-2])
     assert PMR == taken[-2].name
-    assert () == steps(WANTED, after(before, taken))
+    assert () == steps(WANTED.bundles, after(before, taken))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_case_44_drift_of_a_managed_resource_is_repaired_and_the_labels_of_other
 def test_case_45_a_secret_is_written_before_the_managed_resource_that_references_it():
     for before in (state(), provisioned(OTHER)):
         written = set()
-        for step in steps(WANTED, before):
+        for step in steps(WANTED.bundles, before):
             raw = step.raw if isinstance(step, Create) else step.patch
             if isinstance(step, Create) and raw["kind"] == "Secret":
                 written.add(raw["metadata"]["name"])
@@ -113,8 +113,8 @@ def test_case_45_a_secret_is_written_before_the_managed_resource_that_references
 def test_case_56_a_managed_resource_that_is_going_is_waited_for_and_made_anew():
     going = changed(provisioned(OTHER), SMR, metadata={"deletionTimestamp": "now"})
 
-    assert AwaitGone(SMR) == steps(OTHER, going)[0]
-    there, _ = settled(going, lambda found: steps(OTHER, found))
+    assert AwaitGone(SMR) == steps(OTHER.bundles, going)[0]
+    there, _ = settled(going, lambda found: steps(OTHER.bundles, found))
     assert not there.managed_resources[SMR].deleting
     assert {SMR, PMR} == set(there.managed_resources)
 
@@ -123,7 +123,7 @@ def test_a_secret_that_is_gone_is_made_again():
     there = provisioned()
     robbed = state(*(one for one in objects(there) if one["metadata"]["name"] != WANTED.shared.secret_name))
 
-    assert (Create(WANTED.shared.secret),) == steps(WANTED, robbed)
+    assert (Create(WANTED.shared.secret),) == steps(WANTED.bundles, robbed)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_an_immutable_secret_of_our_name_with_another_content_is_replaced():
     name = WANTED.pool.secret_name
     forged = changed(provisioned(), name, data={"config.yaml": "Zm9yZ2Vk", "more.yaml": "eA=="})
 
-    assert (Delete("Secret", name), Create(WANTED.pool.secret)) == steps(WANTED, forged)
+    assert (Delete("Secret", name), Create(WANTED.pool.secret)) == steps(WANTED.bundles, forged)
 
 
 def test_the_upstream_extensions_objects_are_taken_over_where_they_are():
@@ -174,7 +174,7 @@ def test_the_upstream_extensions_objects_are_taken_over_where_they_are():
                 },
             },
         ]
-    taken = steps(WANTED, state(*upstream))
+    taken = steps(WANTED.bundles, state(*upstream))
 
     assert ["Secret", SMR, "Secret", PMR] == [
         step.raw["kind"] if isinstance(step, Create) else step.name for step in taken

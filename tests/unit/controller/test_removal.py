@@ -34,7 +34,7 @@ def provisioned(*runtimes):
     there = state()
     for one in runtimes:
         wanted = seed_objects(one, Installation())
-        there, _ = settled(there, lambda found, wanted=wanted: provision.steps(wanted, found))
+        there, _ = settled(there, lambda found, wanted=wanted: provision.steps(wanted.bundles, found))
     return there
 
 
@@ -201,6 +201,6 @@ def test_case_62_a_migration_that_is_stuck_waits_and_leaves_what_all_share_until
 def test_case_66_after_a_restore_everything_is_there_again():
     wanted = seed_objects(A, Installation())
     migrated, _ = settled(provisioned(A), lambda found: migrate_steps(A, found))
-    there, _ = settled(migrated, lambda found: provision.steps(wanted, found))
+    there, _ = settled(migrated, lambda found: provision.steps(wanted.bundles, found))
 
     assert provisioned(A) == there
