@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from orchestrator.cli import options as o
 from orchestrator.cli.variables import Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.execution.runner import Options
 
 
@@ -222,6 +225,14 @@ def inventory(
         Path | None,
         typer.Option(help="File with one such host a line, or from kubectl get nodes -o json.", metavar="FILE"),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="The nodes of a ContainerRuntime's pool and what they shall be.", metavar="NAMESPACE/NAME"),
+    ] = None,
+    kubeconfig: Annotated[
+        str,
+        typer.Option(help="Of the cluster that has the ContainerRuntime; KUBECONFIG if not given.", metavar="FILE"),
+    ] = "",
     user: Annotated[str | None, typer.Option(help="Log in as this user.", metavar="NAME")] = None,
     become: Annotated[bool, typer.Option("--become", help="Become root with sudo.")] = False,
     output: Annotated[
@@ -234,12 +245,22 @@ def inventory(
 
     with invocation.errors_as_documents("inventory", o.Output.table):
         hosts = [planning.parse_host(text) for text in host or []]
+        variables: Mapping[str, object] = {}
         if nodes_file is not None:
             try:
                 hosts += planning.parse_nodes(nodes_file.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError) as error:
                 raise InvalidInputError(f"{nodes_file} cannot be read", why=str(error)) from error
-        built = planning.build(hosts, user=user, become=become)
+        if cluster is not None:
+            if hosts:
+                raise InvalidInputError(
+                    "--cluster cannot be combined with other hosts", remedy="leave --host and --nodes-file out"
+                )
+            from orchestrator.controller.pool_inventory import read_pool  # noqa: PLC0415 - the client takes a second
+
+            pool = read_pool(cluster, kubeconfig, os.environ)
+            hosts, variables = list(pool.hosts), pool.variables
+        built = planning.build(hosts, user=user, become=become, variables=variables)
     render = planning.render_json if output is o.Output.json else planning.render_yaml
     sys.stdout.write(render(built))
 

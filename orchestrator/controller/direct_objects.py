@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.api.gvisor_configuration import GVisorConfiguration
 from orchestrator.api.merge_patch import difference, merge
-from orchestrator.controller.pool_objects import pool_objects
+from orchestrator.controller.pool_objects import pool_objects, wish_name
 from orchestrator.controller.pool_settings import settle
 from orchestrator.controller.runtime_class import RUNTIME_CLASS
 from orchestrator.controller.step import Change, Create, Delete
@@ -54,7 +54,7 @@ def wanted(runtime: ContainerRuntime, installation: Installation) -> tuple[tuple
 
 def pool_names(runtime: ContainerRuntime) -> tuple[Name, ...]:
     """The kinds and names of what a pool has for itself."""
-    name = f"gvisor-nodes-{runtime.spec.worker_pool.name}"
+    name = wish_name(runtime.spec.worker_pool.name)
     return ("ServiceAccount", name), ("ConfigMap", name)
 
 

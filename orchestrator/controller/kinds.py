@@ -17,6 +17,7 @@ MANAGED_RESOURCES: Final = Resource(_GROUP, _VERSION, "managedresources", manage
 RUNTIME_CLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", namespaced=False)
 SERVICE_ACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
+NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 
 WRITTEN: Final = {one.kind: one for one in (MANAGED_RESOURCES, SECRETS, RUNTIME_CLASSES, SERVICE_ACCOUNTS, CONFIG_MAPS)}
 """The kinds that steps are about, by the word in ``kind``."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.errors import InvalidInputError
 from orchestrator.planning.desired import DesiredState, read_variables
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from orchestrator.controller.installation import Installation
     from orchestrator.controller.pool_settings import PoolSettings
 
+VARIABLES: Final = "variables.json"
+"""The key of the playbooks' variables in the ConfigMap."""
 NAMESPACE: Final = "kube-system"
 """Exempt from PodSecurity in a Shoot: a Job that changes its node is privileged."""
 
@@ -57,9 +60,34 @@ def pool_variables(runtime: ContainerRuntime, settings: PoolSettings, installati
     }
 
 
+def wish_name(pool: str) -> str:
+    """The name of what a pool has in its cluster."""
+    return f"gvisor-nodes-{pool}"
+
+
+def wished_variables(wish: RawObject) -> dict[str, Any]:
+    """The playbooks' variables that a pool's ConfigMap holds.
+
+    Raises:
+        InvalidInputError: it holds none; somebody else has written it.
+    """
+    try:
+        variables = json.loads((wish.get("data") or {})[VARIABLES])
+    except (KeyError, ValueError):
+        variables = None
+    if not isinstance(variables, dict):
+        raise InvalidInputError(
+            f"the ConfigMap {wish['metadata']['name']} holds no variables",
+            why=f"its data has no {VARIABLES} with a JSON object",
+            remedy="delete it and let the controller write it again: annotate the ContainerRuntime with"
+            " gardener.cloud/operation=reconcile",
+        )
+    return variables
+
+
 def _metadata(pool: str) -> dict[str, Any]:
     return {
-        "name": f"gvisor-nodes-{pool}",
+        "name": wish_name(pool),
         "namespace": NAMESPACE,
         "labels": {"app.kubernetes.io/name": "gvisor-nodes", "worker.gardener.cloud/pool": pool},
     }
@@ -69,5 +97,5 @@ def _data(variables: dict[str, Any], desired: DesiredState) -> dict[str, str]:
     return {
         "fingerprint": desired.fingerprint,
         "flags": desired.flags_file,
-        "variables.json": json.dumps(variables, sort_keys=True, indent=2) + "\n",
+        VARIABLES: json.dumps(variables, sort_keys=True, indent=2) + "\n",
     }

@@ -118,11 +118,14 @@ class Shoot:
         self.patch(pool, {"metadata": {"annotations": annotations}})
         self.client.delete(CONTAINER_RUNTIMES, f"gvisor-{pool}", self.namespace)
 
-    def add_node(self, name, **labels):
-        """A Node in the Shoot, where no kubelet answers."""
+    def add_node(self, name, addresses=(), **labels):
+        """A Node in the Shoot, where no kubelet answers; addresses by their type. Returns its name."""
         metadata = {"name": f"{self.namespace}-{name}", "labels": labels}
         self.target.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
         self._nodes.append(metadata["name"])
+        status = {"addresses": [{"type": kind, "address": address} for kind, address in addresses]}
+        self.target.patch(NODES, metadata["name"], {"status": status}, "", "status")
+        return metadata["name"]
 
     def target_kubeconfig(self, token):
         """The kubeconfig of the Shoot's own API server, for a token."""
