@@ -90,7 +90,8 @@ unit: setup ## Only the unit tests
 
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(NODE_WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(NODE_WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive" \
+		--durations=20
 
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
