@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from orchestrator.errors import NotReadyError
+
 if TYPE_CHECKING:
     from orchestrator.api.container_runtime import ContainerRuntime
     from orchestrator.controller.conditions import Observation
@@ -46,3 +48,18 @@ class Delivery(Protocol):
 
     def let_go(self, runtime: ContainerRuntime) -> Delivered:
         """Leave the cluster what it has, and remove what would be in the way of another controller."""
+
+
+def restless(what: str, runtime: ContainerRuntime, rounds: int) -> NotReadyError:
+    """The error for objects that somebody else changed each time they were read and written.
+
+    Args:
+        what: which objects, in the plural.
+        runtime: whose they are.
+        rounds: how often that was tried.
+    """
+    return NotReadyError(
+        f"the {what} of {runtime.namespace}/{runtime.name} do not stay as they are written",
+        why=f"they were read and written {rounds} times, and somebody changed them every time",
+        remedy="nothing: it is tried again; if it happens often, look who else writes them",
+    )

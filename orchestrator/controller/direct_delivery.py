@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.controller import direct_objects
-from orchestrator.controller.delivery import Delivered
+from orchestrator.controller.delivery import Delivered, restless
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, WRITTEN
 from orchestrator.controller.pool_objects import NAMESPACE
 from orchestrator.controller.step_writer import Outcome, StepWriter
-from orchestrator.errors import NotReadyError
-from orchestrator.kube.api_error import AbsentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -64,18 +62,11 @@ class DirectDelivery:
                 steps = plan({name: raw for name, raw in found.items() if raw is not None})
                 if writer.carry_out(steps) is Outcome.DONE:
                     return
-        raise NotReadyError(
-            f"the objects of {runtime.namespace}/{runtime.name} do not stay as they are written",
-            why=f"they were read and written {_ROUNDS} times, and somebody changed them every time",
-            remedy="nothing: it is tried again; if it happens often, look who else writes them",
-        )
+        raise restless("objects", runtime, _ROUNDS)
 
     def _get(self, name: Name) -> RawObject | None:
         resource = WRITTEN[name[0]]
-        try:
-            return self._client.get(resource, name[1], NAMESPACE if resource.namespaced else "")
-        except AbsentError:
-            return None
+        return self._client.find(resource, name[1], NAMESPACE if resource.namespaced else "")
 
     def _runtimes(self) -> Iterator[ContainerRuntime]:
         for page in self._client.pages(CONTAINER_RUNTIMES):

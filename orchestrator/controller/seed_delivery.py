@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.api.managed_resource import ManagedResource
 from orchestrator.controller import provision
-from orchestrator.controller.delivery import Delivered
+from orchestrator.controller.delivery import Delivered, restless
 from orchestrator.controller.keyed_lock import KeyedLock
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, MANAGED_RESOURCES
 from orchestrator.controller.managed_resource import legacy_secret_name
@@ -21,21 +21,17 @@ from orchestrator.controller.seed_objects import SHARED, pool_name, seed_objects
 from orchestrator.controller.seed_state import SeedState
 from orchestrator.controller.step import AwaitGone
 from orchestrator.controller.step_writer import Outcome, StepWriter
-from orchestrator.errors import NotReadyError
-from orchestrator.kube.api_error import AbsentError
 from orchestrator.kube.client import Selection
 from orchestrator.kube.shoot_credentials import SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from orchestrator.api.view import RawObject
     from orchestrator.controller.installation import Installation
     from orchestrator.controller.managed_resource import Bundle
     from orchestrator.controller.step import Step
     from orchestrator.errors import StillThereError
     from orchestrator.kube.client import Client
-    from orchestrator.kube.resource import Resource
 
 # A removal takes two rounds for each ManagedResource and one that finds nothing; the others are for surprises.
 _ROUNDS: Final = 10
@@ -95,7 +91,7 @@ class SeedDelivery:
                     return still_there(state.managed_resources[wanted.name])
                 case Outcome.AGAIN:
                     continue
-        raise _restless(runtime)
+        raise restless("ManagedResources", runtime, _ROUNDS)
 
     def _remove(
         self, runtime: ContainerRuntime, plan: Callable[[SeedState], tuple[Step, ...]]
@@ -112,20 +108,14 @@ class SeedDelivery:
                 return still_there(state.managed_resources[_awaited(steps)])
             if not steps:
                 return None
-        raise _restless(runtime)
+        raise restless("ManagedResources", runtime, _ROUNDS)
 
     def _state(self, namespace: str, names: Iterable[str], secrets: Iterable[str]) -> SeedState:
-        found = {name: self._get(MANAGED_RESOURCES, name, namespace) for name in names}
+        found = {name: self._client.find(MANAGED_RESOURCES, name, namespace) for name in names}
         resources = {name: ManagedResource.read(raw) for name, raw in found.items() if raw is not None}
         referenced = (name for one in resources.values() for name in one.secret_names)
-        kept = {name: self._get(SECRETS, name, namespace) for name in dict.fromkeys((*secrets, *referenced))}
+        kept = {name: self._client.find(SECRETS, name, namespace) for name in dict.fromkeys((*secrets, *referenced))}
         return SeedState(resources, {name: raw for name, raw in kept.items() if raw is not None})
-
-    def _get(self, resource: Resource, name: str, namespace: str) -> RawObject | None:
-        try:
-            return self._client.get(resource, name, namespace)
-        except AbsentError:
-            return None
 
     def _runtimes(self, namespace: str) -> Iterator[ContainerRuntime]:
         """Asked only when it matters, and never from a cache."""
@@ -135,11 +125,3 @@ class SeedDelivery:
 
 def _awaited(steps: Iterable[Step]) -> str:
     return next(step.name for step in steps if isinstance(step, AwaitGone))
-
-
-def _restless(runtime: ContainerRuntime) -> NotReadyError:
-    return NotReadyError(
-        f"the ManagedResources of {runtime.namespace}/{runtime.name} do not stay as they are written",
-        why=f"they were read and written {_ROUNDS} times, and somebody changed them every time",
-        remedy="nothing: it is tried again; if it happens often, look who else writes them",
-    )

@@ -158,6 +158,13 @@ class Client:
         what = self._what("reading", resource.label(namespace, name))
         return self._answer(_Request("get", "GET", resource.path(namespace, name), what, {}))
 
+    def find(self, resource: Resource, name: str, namespace: str = "") -> RawObject | None:
+        """Read one object; None if it, or its kind, is not there."""
+        try:
+            return self.get(resource, name, namespace)
+        except api_error.AbsentError:
+            return None
+
     def pages(self, resource: Resource, selection: Selection = EVERYTHING, limit: int = PAGE) -> Iterator[Page]:
         """Read a list page by page, so that no more than one is decoded at a time.
 

@@ -24,7 +24,6 @@ from gardenlet import not_ready
 from orchestrator.api import gardener
 from orchestrator.controller.controller import Controller, Options
 from orchestrator.controller.kinds import CLUSTERS, CONTAINER_RUNTIMES, MANAGED_RESOURCES, RUNTIME_CLASSES
-from orchestrator.kube import api_error
 from orchestrator.kube.client import Selection
 from orchestrator.kube.resource import Resource
 from orchestrator.kube.shoot_credentials import SECRETS
@@ -169,16 +168,10 @@ class Shoot:
 
     def runtime_class(self):
         """The RuntimeClass in the Shoot's own API server, or None."""
-        try:
-            return self.target.get(RUNTIME_CLASSES, "gvisor")
-        except api_error.AbsentError:
-            return None
+        return self.target.find(RUNTIME_CLASSES, "gvisor")
 
     def _get(self, resource, name):
-        try:
-            return self.client.get(resource, name, self.namespace)
-        except api_error.AbsentError:
-            return None
+        return self.client.find(resource, name, self.namespace)
 
     # What is waited for.
 

@@ -13,7 +13,6 @@ import pytest
 from landscape import configuration, eventually
 
 from orchestrator.controller.kinds import CONFIG_MAPS
-from orchestrator.kube import api_error
 from orchestrator.kube.shoot_credentials import SECRETS
 
 POOL = "worker.gardener.cloud/pool"
@@ -55,10 +54,7 @@ def provided(shoot, controller, viewer):
 
 
 def wish(shoot):
-    try:
-        return shoot.target.get(CONFIG_MAPS, "gvisor-nodes-a", "kube-system")
-    except api_error.AbsentError:
-        return None
+    return shoot.target.find(CONFIG_MAPS, "gvisor-nodes-a", "kube-system")
 
 
 @pytest.mark.feature("J6")

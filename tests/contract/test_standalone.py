@@ -99,10 +99,7 @@ class Pools:
         return eventually(looked, what=lambda: self.get(name))
 
     def _found(self, resource, name, namespace):
-        try:
-            return self.client.get(resource, name, namespace)
-        except api_error.AbsentError:
-            return None
+        return self.client.find(resource, name, namespace)
 
 
 def test_the_definition_is_made_once_and_brought_to_this_version(client):

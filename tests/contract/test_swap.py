@@ -8,7 +8,6 @@ import pytest
 from landscape import FINALIZER, SMR, eventually, facts, pmr
 
 from orchestrator.controller.kinds import CONFIG_MAPS, MANAGED_RESOURCES, SERVICE_ACCOUNTS
-from orchestrator.kube import api_error
 from orchestrator.kube.resource import Resource
 from orchestrator.kube.shoot_credentials import SECRETS
 
@@ -81,10 +80,7 @@ def upstream(shoot):
 
 
 def found(shoot, resource, name="containerd-gvisor-a"):
-    try:
-        return shoot.target.get(resource, name, SYSTEM)
-    except api_error.AbsentError:
-        return None
+    return shoot.target.find(resource, name, SYSTEM)
 
 
 def test_upstreams_objects_go_and_the_runtime_class_stays_the_same_object(upstream, controller):
