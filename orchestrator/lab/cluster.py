@@ -8,23 +8,23 @@ No containers, no network but loopback, no root. :mod:`orchestrator.lab.backgrou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from orchestrator.lab import gardener
 from orchestrator.lab.api_server import ApiServer
 from orchestrator.lab.control_plane import BUILD
 from orchestrator.lab.controller_manager import ControllerManager
 from orchestrator.lab.etcd_server import EtcdServer
+from orchestrator.lab.process import Startable
 from orchestrator.lab.program import Progress, silent
 from orchestrator.lab.resource_manager import ResourceManager
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
 
-class Cluster:
+class Cluster(Startable):
     """Use it in a ``with`` block: everything runs inside it.
 
     Args:
@@ -48,19 +48,6 @@ class Cluster:
         self.shoot = ApiServer(directory / "shoot", tokens, store=self._store, prefix="/shoot")
         self.controller_manager = ControllerManager(directory / "controller-manager", self.shoot)
         self._resource_managers: list[ResourceManager] = []
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def resource_manager(self, namespaces: Sequence[str] = ()) -> ResourceManager:
         """A resource manager for these namespaces of the seed (none: for all); it is not started yet."""

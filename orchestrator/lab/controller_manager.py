@@ -6,18 +6,17 @@ DaemonSet controller no DaemonSet is ever observed; namespaces do not go, and ha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.lab.control_plane import program
 from orchestrator.lab.health import is_well
 from orchestrator.lab.kubernetes import controller_manager
 from orchestrator.lab.ports import LOOPBACK, kept_ports
-from orchestrator.lab.process import Process, await_ready
+from orchestrator.lab.process import Process, Startable, await_ready
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from types import TracebackType
 
     from orchestrator.lab.api_server import ApiServer
 
@@ -31,7 +30,7 @@ _CONTROLLERS: Final = (
 _STOP_SECONDS: Final = 5.0
 
 
-class ControllerManager:
+class ControllerManager(Startable):
     """Use it in a ``with`` block: it runs inside it.
 
     Args:
@@ -48,19 +47,6 @@ class ControllerManager:
         self._server = server
         (self._port,) = kept_ports(directory / "kube-controller-manager.ports", 1)
         self.process = Process("kube-controller-manager", directory)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start it unless it runs, and wait until it is ready."""

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import time
+from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
@@ -20,6 +21,7 @@ from orchestrator.lab.paths import replace_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
+    from types import TracebackType
 
 READY_SECONDS: Final = 120.0
 """How long a program may take until it is ready; on an idle machine none takes more than three seconds."""
@@ -55,6 +57,31 @@ class Identity:
         except (FileNotFoundError, ProcessLookupError):
             return None
         return None if fields[0] in _ENDED else cls(pid, int(fields[19]))
+
+
+class Startable(ABC):
+    """What runs inside of a ``with`` block: it is started at its beginning, and stopped at its end or if that fails."""
+
+    @abstractmethod
+    def start(self) -> object:
+        """Start it, and wait until it is ready."""
+
+    @abstractmethod
+    def stop(self) -> object:
+        """Stop it, also one that only half started, and wait for its end."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
 
 
 class Process:

@@ -8,21 +8,20 @@ None of its webhooks is on.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.lab import gardener
 from orchestrator.lab.control_plane import program
 from orchestrator.lab.health import is_well
 from orchestrator.lab.paths import replace_file
 from orchestrator.lab.ports import LOOPBACK, kept_ports
-from orchestrator.lab.process import Process, await_ready
+from orchestrator.lab.process import Process, Startable, await_ready
 from orchestrator.lab.program import call, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from types import TracebackType
 
     from orchestrator.lab.api_server import ApiServer
 
@@ -31,7 +30,7 @@ _STOP_SECONDS: Final = 6.0  # it gives its own parts five
 _VARIABLES: Final = frozenset({"KUBECONFIG", "TARGET_KUBECONFIG"})
 
 
-class ResourceManager:
+class ResourceManager(Startable):
     """Use it in a ``with`` block: it runs inside it.
 
     Args:
@@ -52,19 +51,6 @@ class ResourceManager:
         self._namespaces = tuple(namespaces)
         self._ports = kept_ports(directory / "gardener-resource-manager.ports", 3)
         self.process = Process("gardener-resource-manager", directory)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start it unless it runs, and wait until it is ready."""
