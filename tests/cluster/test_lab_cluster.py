@@ -141,6 +141,8 @@ def test_a_daemon_set_with_privileged_pods_is_accepted_and_does_not_hold_up_its_
     }
     apply(seed, place, raw)
     eventually(lambda: is_there(shoot, DAEMON_SETS, name, "kube-system"))
+    # It deletes what it has recorded, and records what it has applied.
+    eventually(lambda: seed.get(MANAGED_RESOURCES, "mr", place).get("status", {}).get("resources"))
 
     seed.delete(MANAGED_RESOURCES, "mr", place)
 
