@@ -20,7 +20,7 @@ from orchestrator.lab.program import Progress, silent
 from orchestrator.lab.resource_manager import ResourceManager
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 
@@ -30,6 +30,7 @@ class Cluster(Startable):
     Args:
         directory: a directory of its own: an empty one, or that of a Cluster, which this one then is.
         tokens: bearer tokens and the users they stand for, in both API servers; what those may do is RBAC's.
+        audited: the users whose requests the API server of the seed writes down.
 
     Attributes:
         seed: the API server of the seed; it knows Gardener's kinds.
@@ -41,10 +42,12 @@ class Cluster(Startable):
         GvisorNodesError: one of them does not start; the last lines of its log are in it.
     """
 
-    def __init__(self, directory: Path, tokens: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, tokens: Mapping[str, str] | None = None, *, audited: Collection[str] = ()
+    ) -> None:
         self._directory = directory
         self._store = EtcdServer(directory)
-        self.seed = ApiServer(directory / "seed", tokens, store=self._store, prefix="/seed")
+        self.seed = ApiServer(directory / "seed", tokens, store=self._store, prefix="/seed", audited=audited)
         self.shoot = ApiServer(directory / "shoot", tokens, store=self._store, prefix="/shoot")
         self.controller_manager = ControllerManager(directory / "controller-manager", self.shoot)
         self._resource_managers: list[ResourceManager] = []
