@@ -28,7 +28,7 @@ from chart import (
     standalone_values,
 )
 from gardener_objects import CONFIGURATION
-from landscape import NAMESPACES, controller_process, eventually
+from landscape import NAMESPACES, SMR, controller_process, eventually
 
 from orchestrator.controller.definition import DEFINITIONS
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, RUNTIME_CLASSES
@@ -38,6 +38,7 @@ from orchestrator.kube import api_error
 from orchestrator.kube.client import Client, Selection
 from orchestrator.kube.credentials import from_file
 from orchestrator.kube.resource import Resource
+from orchestrator.kube.shoot_credentials import SECRETS
 from orchestrator.lab import gardener
 from orchestrator.lab.api_server import ApiServer
 from orchestrator.lab.control_plane import BUILD
@@ -214,16 +215,28 @@ def test_helm_finds_nothing_to_object_to(helm, values):
     assert "0 chart(s) failed" in helm.lint(values)
 
 
-def test_case_86_a_whole_life_needs_the_charts_rights_and_no_other(shoot, process, rights, cluster):
+def test_case_86_a_whole_life_needs_the_charts_rights_and_no_other(shoot, process, rights, seed, cluster):
     leases = {"heartbeat": {"namespace": shoot.namespace, "renewIntervalSeconds": 1}}
     elected = {"leaderElection": {"enabled": True, "namespace": shoot.namespace}}
+
+    def asked():
+        return allowed(cluster.seed, "controller")
+
     with process(**leases, **elected) as one:
         one.await_ready()
         unknown = {"providerConfig": {**CONFIGURATION, "configFlags": {"unknown": "x"}}}
         shoot.deploy("a", spec=unknown)  # told by an event
         shoot.await_healthy("a")
-        shoot.ask("a", spec={"providerConfig": {**CONFIGURATION, "configFlags": {"debug": "true"}}})
+        secret = shoot.secret_of(SMR)["metadata"]["name"]
+        seed.patch(SECRETS, secret, {"metadata": {"labels": None}}, shoot.namespace)
+        shoot.ask(
+            "a", spec={"providerConfig": {"configFlags": {"unknown": None, "debug": "true"}}}
+        )  # the label comes back
+        eventually(lambda: shoot.secret(secret)["metadata"].get("labels"), what=lambda: shoot.secret(secret))
         eventually(lambda: "debug" in "".join(shoot.settings("a")), what=lambda: shoot.settings("a"))
+        shoot.await_ready("a")
+        shoot.ask("a", spec={"providerConfig": {"configFlags": {"unknown": "x", "debug": None}}})  # and the event
+        eventually(lambda: ("patch", "", "events") in asked(), what=lambda: one.text)
         shoot.deploy("b", operation="restore")
         shoot.await_ready("b")
         shoot.ask("b", "migrate")
@@ -233,7 +246,7 @@ def test_case_86_a_whole_life_needs_the_charts_rights_and_no_other(shoot, proces
         assert 0 == one.end(), one.text
 
     assert [] == refused(cluster.seed, "controller")
-    assert set() == rights.unused(allowed(cluster.seed, "controller"))
+    assert set() == rights.unused(asked())
 
 
 @pytest.mark.parametrize("missing", ["events", "containerruntimes/status", "secrets"])

@@ -19,7 +19,7 @@
 # What a Shoot is: hibernated, deleted, its networks.
 - apiGroups: [extensions.gardener.cloud]
   resources: [clusters]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # What is delivered into the Shoot, with its Secrets; and the kubeconfig gardener-internal. Secrets are never listed.
 - apiGroups: [resources.gardener.cloud]
   resources: [managedresources]
