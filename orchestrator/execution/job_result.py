@@ -78,7 +78,12 @@ class JobResult:
     @property
     def proves(self) -> bool:
         """Whether a proof can be what this says: after an apply that succeeded, for a fingerprint."""
-        return self.proved and self.succeeded and self.action == "apply" and bool(self.fingerprint)
+        return self.proved and self.succeeded and self.action == "apply" and is_fingerprint(self.fingerprint)
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether the text is a fingerprint of a desired state."""
+    return _FINGERPRINT.fullmatch(text) is not None
 
 
 def render(result: JobResult) -> str:
@@ -93,7 +98,7 @@ def render(result: JobResult) -> str:
         "cause": "",
         "remedy": _fitted(_plain(result.remedy), _TEXT),
         "release": _fitted(_plain(result.release), _RELEASE),
-        "fingerprint": result.fingerprint if _FINGERPRINT.fullmatch(result.fingerprint) else "",
+        "fingerprint": result.fingerprint if is_fingerprint(result.fingerprint) else "",
         "generation": None if result.generation is None else _counted(result.generation, "generation"),
         "proved": result.proves,
         "restarts": _counted(result.restarts, "restarts"),
@@ -156,7 +161,7 @@ def _read(document: Mapping[str, Any]) -> JobResult:
         fingerprint=_of(
             "fingerprint",
             fingerprint,
-            isinstance(fingerprint, str) and (not fingerprint or bool(_FINGERPRINT.fullmatch(fingerprint))),
+            isinstance(fingerprint, str) and (not fingerprint or is_fingerprint(fingerprint)),
         ),
         generation=None if document.get("generation") is None else number("generation"),
         proved=_of("proved", proved, isinstance(proved, bool)),

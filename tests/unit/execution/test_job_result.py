@@ -7,7 +7,7 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.execution.job_result import LONGEST, PODS, STEPS, WARNINGS, JobResult, parse, render
@@ -80,6 +80,7 @@ def test_a_message_of_ordinary_length_says_all_of_the_result(result):
     assert result == parse(render(result))
 
 
+@settings(deadline=None)
 @given(RESULTS)
 def test_a_message_fits_is_whole_and_says_the_same_again(result):
     message = render(result)
@@ -92,11 +93,13 @@ def test_a_message_fits_is_whole_and_says_the_same_again(result):
     assert message == render(back)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_whatever_a_text_is_it_is_parsed_without_an_error(text):
     assert "unknown" == parse(text).outcome
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_message_that_is_cut_anywhere_says_nothing(data):
     message = render(DONE)
@@ -109,6 +112,7 @@ def test_a_message_that_is_cut_anywhere_says_nothing(data):
     )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES))
 def test_a_field_of_another_type_is_never_passed_on(fields):
     result = parse(json.dumps({**json.loads(render(DONE)), **fields}))
