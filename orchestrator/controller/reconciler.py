@@ -20,6 +20,7 @@ from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.api.last_operation import OperationState
 from orchestrator.controller import conditions, log_lines, metadata_patch, status
 from orchestrator.controller.actuator import act
+from orchestrator.controller.delivery import NoNodes
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES
 from orchestrator.controller.metrics import Result
 from orchestrator.controller.verb import TriggerMode, Verb, decide
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.api.merge_patch import Patch
     from orchestrator.api.view import RawObject
     from orchestrator.controller.conditions import Observation
-    from orchestrator.controller.delivery import Delivered, Delivery
+    from orchestrator.controller.delivery import Delivered, Delivery, Nodes
     from orchestrator.controller.verb import Decision
     from orchestrator.errors import StillThereError
     from orchestrator.kube.client import Client
@@ -94,6 +95,7 @@ class Reconciler:
         observe: told verb, result and seconds of each pass that had a verb.
         tell: makes an event of an object: type, reason, message.
         look: finds out how things are of an object that nothing is to be done about; None for nothing to say.
+        nodes: who looks after the nodes of pools; nobody by default.
         clock: seconds that only grow.
         now: the moment.
     """
@@ -110,6 +112,7 @@ class Reconciler:
         observe: Callable[[Verb, Result, float], None] | None = None,
         tell: Callable[[RawObject, EventType, str, str], None] | None = None,
         look: Callable[[ContainerRuntime], Observation | None] | None = None,
+        nodes: Nodes | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -122,6 +125,7 @@ class Reconciler:
         self._observe = observe
         self._tell = tell
         self._look = look
+        self._nodes = nodes or NoNodes()
         self._clock = clock
         self._now = now
         self._waiting: dict[Key, _Waiting] = {}
@@ -196,7 +200,7 @@ class Reconciler:
             _log.info("something else is to be done now: %s", now.reason)
             return Pass(Result.WAITING, again=0)
         try:
-            delivered = act(task.verb, runtime, self._delivery)
+            delivered = act(task.verb, runtime, self._delivery, self._nodes)
         except Exception as error:
             self._report(runtime, status.failed(runtime, task.operation, error, self._now()))
             if isinstance(error, ConfigurationError):
