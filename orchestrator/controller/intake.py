@@ -63,9 +63,17 @@ class Intake:
         self.resources = _Resources(self)
 
     def open(self) -> None:
-        """Begin to take in, with everything there is that is not as it was asked for."""
+        """Begin to take in, with everything there is that is not as it was asked for.
+
+        Where generations trigger that is everything: what was made of it may be other with this controller's settings.
+        """
         self._open.set()
-        self.look_at("")
+        if self._mode is TriggerMode.GENERATION:
+            for raw in self._runtimes_in(""):
+                if self._read(raw) is not None:
+                    self._add(key_of(raw))
+        else:
+            self.look_at("")
 
     def close(self) -> None:
         """Take in nothing more."""

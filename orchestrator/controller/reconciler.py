@@ -5,7 +5,8 @@ work, then the outcome, then the finalizer or the annotation. A controller that 
 object asking for the rest.
 
 What is remembered is since when something is waited for, so that a deletion that does not come to its end becomes an
-error within the time that gardenlet waits. A controller that starts anew begins to wait anew.
+error within the time that gardenlet waits, and which objects this process has reconciled. A controller that starts anew
+begins to wait anew, and where generations trigger it reconciles everything once.
 """
 
 from __future__ import annotations
@@ -129,6 +130,7 @@ class Reconciler:
         self._clock = clock
         self._now = now
         self._waiting: dict[Key, _Waiting] = {}
+        self._reconciled: set[str] = set()
 
     def reconcile(self, key: Key, retries: int = 0) -> Pass:
         """Do one pass.
@@ -174,6 +176,7 @@ class Reconciler:
             log_lines.decided(decision.verb)
             ended = self._carry_out(runtime, _Task(key, decision.verb, decision.operation, decision), retries)
             result = ended.result
+            self._reconciled.add(runtime.metadata.uid)
         finally:
             if self._observe is not None:
                 self._observe(decision.verb, result, self._clock() - begun)
@@ -191,7 +194,9 @@ class Reconciler:
         change(self._client, CONTAINER_RUNTIMES, runtime.raw, make, subresource="status")
 
     def _decide(self, runtime: ContainerRuntime) -> Decision:
-        return decide(runtime, self._cluster_of(runtime.namespace), classes=self._classes, mode=self._mode)
+        begun = runtime.metadata.uid not in self._reconciled
+        cluster = self._cluster_of(runtime.namespace)
+        return decide(runtime, cluster, classes=self._classes, mode=self._mode, begun=begun)
 
     def _carry_out(self, runtime: ContainerRuntime, task: _Task, retries: int) -> Pass:
         runtime = self._begin(runtime, task, retries)
