@@ -148,7 +148,10 @@ class ClusterNodes:
         number: int | None = None,
         progress: Progress = silent,
     ) -> ClusterNode:
-        """Let a new node join, and wait until it is Ready; see :meth:`orchestrator.lab.cluster.Cluster.add_node`."""
+        """Let a new node join, and wait until it is Ready; see :meth:`orchestrator.lab.cluster.Cluster.add_node`.
+
+        Nothing of a node that does not become Ready stays.
+        """
         name = kind_named(kind).name
         with self._lock:
             taken = {each.number for each in self.wanted()}
@@ -163,7 +166,11 @@ class ClusterNodes:
             wanted = Wanted(number, name, server, dict(labels or {}), tuple(taints))
             self._home(number).mkdir(exist_ok=True)
             replace_file(self._home(number) / "wanted.json", json.dumps(asdict(wanted), indent=2) + "\n")
-        node, _ = self.join(wanted, progress)
+        try:
+            node, _ = self.join(wanted, progress)
+        except BaseException:
+            self.remove(number)
+            raise
         return node
 
     def join(self, wanted: Wanted, progress: Progress = silent) -> tuple[ClusterNode, bool]:
