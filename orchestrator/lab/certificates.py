@@ -43,7 +43,9 @@ class ClientAuthority:
         return self._directory / "ca.crt"
 
     def make(self) -> None:
-        """Make the authority; one that was there is replaced, and what it signed is worth nothing any more."""
+        """Make the authority; one that was there goes, with all certificates that it signed."""
+        for signed in self._directory.glob("*.crt"):
+            signed.unlink()
         self._openssl(*_REQUEST, "-x509", "-days", _DAYS, "-subj", "/CN=lab", "-keyout", "ca.key", "-out", "ca.crt")
 
     def sign(self, name: str, user: str, group: str) -> Certificate:

@@ -47,7 +47,7 @@ class Cluster(Startable):
         tokens: bearer tokens and the users they stand for, in both API servers; what those may do is RBAC's.
         nodes: whether there may be nodes. Then root and podman are needed, the API servers listen where nodes reach
             them, and the Shoot has a scheduler and all controllers. The directory of a Cluster that had nodes does.
-        name: part of the names of the nodes, for people.
+        name: part of the names of the nodes, for people; who had nodes before keeps theirs.
         audited: the users whose requests the API server of the seed writes down.
 
     Attributes:
@@ -129,8 +129,19 @@ class Cluster(Startable):
         """Let a node leave: its container goes, with all pods in it, then its Node."""
         self._nodes.remove(node.number)
 
-    def mend_nodes(self, progress: Progress = silent) -> list[ClusterNode]:
+    def nodes(self, progress: Progress = silent) -> list[ClusterNode]:
         """Make sure that every node that was added, and not removed, runs and is Ready; return them by number."""
+        return [node for node, _ in self._join_all(progress)]
+
+    def mend_nodes(self, progress: Progress = silent) -> bool:
+        """The same; tell whether any had to be started."""
+        return any(started for _, started in self._join_all(progress))
+
+    def node_kinds(self) -> dict[int, str]:
+        """The kind of each node that was added, and not removed, by number."""
+        return {each.number: each.kind for each in self._nodes.wanted()}
+
+    def _join_all(self, progress: Progress) -> list[tuple[ClusterNode, bool]]:
         wanted = self._nodes.wanted()
         if any(self._servers[each.server] is self.seed for each in wanted):
             self._start_seed_components()

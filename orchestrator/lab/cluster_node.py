@@ -8,7 +8,8 @@ import subprocess
 import tarfile
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestrator.errors import GvisorNodesError
 from orchestrator.kube.resource import Resource
@@ -23,11 +24,21 @@ if TYPE_CHECKING:
 
 NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 
-_POLL_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.2
 _IMPORT_SECONDS: Final = 120.0
 _SHOWN_LINES: Final = 12
 _NOT_READY: Final = "node.kubernetes.io/not-ready"
+_RESTARTS: Final = 5  # it is started before its API server may answer, but waits for that by itself
+# The machine's id; when systemd started the kubelet, as seconds of the epoch; how often it did so again.
+_SHOW: Final = "systemctl show kubelet --timestamp=unix --value --property"
+_LOOK: Final = f"cat /etc/machine-id; {_SHOW}=ExecMainStartTimestamp; {_SHOW}=NRestarts"
 _MANAGED: Final = "io.cri-containerd.image=managed"
+
+
+class _Kubelet(NamedTuple):
+    machine: str
+    started: float
+    restarts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +85,42 @@ class ClusterNode(LabNode):
         return self.run(argv, check=False, timeout=20).stdout.strip()
 
     def await_node(self, client: Client, seconds: float) -> RawObject:
-        """Wait until the kubelet has registered this very container as a node that takes pods; return the Node.
+        """Wait until the kubelet that runs now has told that this very container is a node that takes pods.
 
         Args:
             client: an administrator of its API server.
             seconds: how long at most.
 
+        Returns:
+            The Node.
+
         Raises:
             GvisorNodesError: it has not; the last lines of the kubelet's log are in it.
         """
-        machine = self.read("/etc/machine-id").strip()
         deadline = time.monotonic() + seconds
         while True:
+            kubelet = self._kubelet()
             raw = client.find(NODES, self.name)
-            if raw is not None and is_ready(raw, machine):
+            if raw is not None and is_ready(raw, kubelet.machine, kubelet.started):
                 return raw
+            if kubelet.restarts > _RESTARTS:
+                raise self._not_joined(f"its kubelet was started {kubelet.restarts} times and does not stay")
             if time.monotonic() > deadline:
                 why = "no kubelet has registered it" if raw is None else "its Node is not Ready"
-                raise GvisorNodesError(
-                    f"The node {self.name} did not become Ready",
-                    why=f"{why} after {seconds:.0f} s\n{self.kubelet_log()}",
-                    remedy=f"{self.engine.name} exec -it {self.name} journalctl -u kubelet -u containerd",
-                    host=self.name,
-                )
+                raise self._not_joined(f"{why} after {seconds:.0f} s")
             time.sleep(_POLL_SECONDS)
+
+    def _kubelet(self) -> _Kubelet:
+        machine, started, restarts = self.run(_LOOK).stdout.split()
+        return _Kubelet(machine, float(started.lstrip("@")), int(restarts))
+
+    def _not_joined(self, why: str) -> GvisorNodesError:
+        return GvisorNodesError(
+            f"The node {self.name} did not become Ready",
+            why=f"{why}\n{self.kubelet_log()}",
+            remedy="these are the last lines of the kubelet's log",
+            host=self.name,
+        )
 
     def _await_images(self, names: list[str]) -> None:
         """The CRI, which the kubelet asks, hears of an image by an event, a moment after the import."""
@@ -112,10 +135,21 @@ class ClusterNode(LabNode):
             time.sleep(_POLL_SECONDS)
 
 
-def is_ready(node: RawObject, machine: str) -> bool:
-    """Tell whether a Node is that of this machine, is Ready, and is not kept free of pods for not being it. Pure."""
+def is_ready(node: RawObject, machine: str, since: float) -> bool:
+    """Tell whether a Node is Ready, and is not kept free of pods for not being it. Pure.
+
+    Args:
+        node: as the API server has it.
+        machine: the machine's id; the Node may be that of one which had the same name.
+        since: when the kubelet was started, in seconds of the epoch; what was told before does not count.
+    """
     conditions = node.get("status", {}).get("conditions", [])
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    ready = any(
+        each["type"] == "Ready"
+        and each["status"] == "True"
+        and datetime.fromisoformat(each["lastHeartbeatTime"]).timestamp() >= int(since)
+        for each in conditions
+    )
     kept_free = any(taint["key"] == _NOT_READY for taint in node["spec"].get("taints", []))
     return ready and not kept_free and node["status"]["nodeInfo"]["machineID"] == machine
 

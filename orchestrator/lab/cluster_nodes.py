@@ -13,6 +13,7 @@ import shutil
 import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.errors import GvisorNodesError, InvalidInputError, RefusedError
@@ -27,7 +28,6 @@ from orchestrator.lab.provisioning import make_credentials, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from orchestrator.lab.api_server import ApiServer
     from orchestrator.lab.cluster_node import ClusterNode
@@ -60,15 +60,17 @@ class ClusterNodes:
     """The nodes of one cluster; several threads may add and remove nodes at once.
 
     Args:
-        directory: a directory of their own. That it is there means that there may be containers.
-        name: the cluster's, for people.
+        directory: a directory of their own: a new one, or that of ClusterNodes, which these then are.
+        name: the cluster's, for people; those of before keep theirs.
         servers: the API servers that a node may be registered with, by name.
     """
 
     def __init__(self, directory: Path, name: str, servers: Mapping[str, ApiServer]) -> None:
         self._directory = directory
+        self._mark_file = directory / "mark"
         # Two clusters of one name have two directories.
-        self._mark = f"{name}-{hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:6]}"
+        mark = f"{name}-{hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:6]}"
+        self._mark = self._mark_file.read_text(encoding="ascii").strip() if self._mark_file.exists() else mark
         self._servers = dict(servers)
         self._lock = threading.Lock()
         self._images: dict[str, str] = {}
@@ -77,7 +79,7 @@ class ClusterNodes:
     @property
     def are_there(self) -> bool:
         """Whether there is, or was, anything of them."""
-        return self._directory.exists()
+        return self._mark_file.exists()
 
     @property
     def network(self) -> str:
@@ -95,6 +97,7 @@ class ClusterNodes:
         engine = _engine()
         self._directory.mkdir(parents=True, exist_ok=True)
         self._directory.chmod(0o700)
+        replace_file(self._mark_file, f"{self._mark}\n")
         make_credentials(self._mark, self._directory)
         written = self._directory / "subnet"
         # The certificates of the API servers name an address in it.
@@ -145,7 +148,10 @@ class ClusterNodes:
         number: int | None = None,
         progress: Progress = silent,
     ) -> ClusterNode:
-        """Let a new node join, and wait until it is Ready; see :meth:`orchestrator.lab.cluster.Cluster.add_node`."""
+        """Let a new node join, and wait until it is Ready; see :meth:`orchestrator.lab.cluster.Cluster.add_node`.
+
+        Nothing of a node that does not become Ready stays.
+        """
         name = kind_named(kind).name
         with self._lock:
             taken = {each.number for each in self.wanted()}
@@ -158,12 +164,21 @@ class ClusterNodes:
                     remedy="remove one first",
                 )
             wanted = Wanted(number, name, server, dict(labels or {}), tuple(taints))
-            self._home(number).mkdir()
+            self._home(number).mkdir(exist_ok=True)
             replace_file(self._home(number) / "wanted.json", json.dumps(asdict(wanted), indent=2) + "\n")
-        return self.join(wanted, progress)
+        try:
+            node, _ = self.join(wanted, progress)
+        except BaseException:
+            self.remove(number)
+            raise
+        return node
 
-    def join(self, wanted: Wanted, progress: Progress = silent) -> ClusterNode:
-        """Make sure that this node runs and is Ready; a running one is left as it is."""
+    def join(self, wanted: Wanted, progress: Progress = silent) -> tuple[ClusterNode, bool]:
+        """Make sure that this node runs and is Ready; a running one is left as it is.
+
+        Returns:
+            The node, and whether its container had to be started.
+        """
         from orchestrator.kube.client import Client  # noqa: PLC0415 - a second, which needs nobody who ends a cluster
         from orchestrator.kube.credentials import from_file  # noqa: PLC0415
         from orchestrator.lab.cluster_node import NODES  # noqa: PLC0415
@@ -173,6 +188,7 @@ class ClusterNodes:
         server = self._servers[wanted.server]
         with Client(from_file(server.kubeconfig_file)) as client:
             container = self._container(engine, name)
+            started = container is None or not container.running
             if container is None:
                 client.delete(NODES, name)  # that of a container which is gone: this will be another machine
                 progress(f"start {name} ({wanted.kind})")
@@ -188,7 +204,7 @@ class ClusterNodes:
             if missing := {key: value for key, value in wanted.labels.items() if given.get(key) != value}:
                 client.patch(NODES, name, {"metadata": {"labels": missing}})
         progress(f"{name} is Ready")
-        return node
+        return node, started
 
     def remove(self, number: int) -> None:
         """Let a node leave: its container goes, with all pods, and then its Node."""
@@ -299,6 +315,21 @@ class ClusterNodes:
 
     def _home(self, number: int) -> Path:
         return self._directory / str(number)
+
+
+def remove_orphans(engine: Engine) -> list[str]:
+    """Remove the containers of nodes whose cluster's directory is gone, and their networks; return their names."""
+    orphans = [
+        container
+        for container in engine.containers(label=CLUSTER_LABEL)
+        if not Path(container.labels[STATE_LABEL]).exists()
+    ]
+    names = [container.name for container in orphans]
+    engine.remove_containers(names)
+    for mark in sorted({container.labels[CLUSTER_LABEL] for container in orphans}):
+        for network in engine.networks(mark, label=CLUSTER_LABEL):
+            engine.remove_network(network)
+    return names
 
 
 def _engine() -> Engine:
