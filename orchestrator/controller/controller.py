@@ -10,12 +10,12 @@ import logging
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.api import cluster, managed_resource
 from orchestrator.api.cluster import Cluster
 from orchestrator.api.managed_resource import ManagedResource
-from orchestrator.controller import conditions
 from orchestrator.controller.direct_delivery import DirectDelivery
 from orchestrator.controller.health import health
 from orchestrator.controller.installation import Installation
@@ -26,6 +26,7 @@ from orchestrator.controller.nodes.job_executor import JobExecutor
 from orchestrator.controller.nodes.loop import LoopOptions, NodeLoop
 from orchestrator.controller.nodes.mark import gate
 from orchestrator.controller.nodes.pool_pass import NodeSettings
+from orchestrator.controller.nodes.report import Report, recorded, report
 from orchestrator.controller.nodes.target import Target
 from orchestrator.controller.reconciler import Reconciler
 from orchestrator.controller.seed_delivery import SeedDelivery
@@ -118,7 +119,7 @@ class Controller:
             patience=options.patience,
             observe=metrics.reconciled if metrics else None,
             tell=tell,
-            look=self._health_of,
+            look=self._look,
             nodes=self._nodes,
         )
         self._intake = Intake(
@@ -232,7 +233,7 @@ class Controller:
             self._cluster_of,
             site_of,
             LoopOptions(settings, options.classes, nodes.patience, nodes.running_pods),
-            wake=self.queue.add,
+            wake=self._news_of_nodes,
             tell=tell,
             metrics=metrics,
         )
@@ -255,6 +256,10 @@ class Controller:
         if ended.again is not None:
             self.queue.add_after(key, ended.again)
 
+    def _news_of_nodes(self, key: Key) -> None:
+        if (raw := self._runtime_of(key)) is not None:
+            self._intake.news(raw)
+
     def _runtimes_in(self, namespace: str) -> Iterable[RawObject]:
         return self._runtimes.store.objects(namespace)
 
@@ -267,17 +272,22 @@ class Controller:
         raw = self._clusters.store.get(("", namespace))
         return Cluster.read(raw) if raw is not None else None
 
-    def _health_of(self, runtime: ContainerRuntime) -> Observation | None:
+    def _look(self, runtime: ContainerRuntime) -> Report:
+        shoot = self._cluster_of(runtime.namespace)
+        if shoot is None:
+            return Report()
+        nodes = self._nodes.seen((runtime.namespace, runtime.name)) if self._nodes is not None else None
+        return report(runtime, shoot, nodes, self._health_of(runtime, shoot))
+
+    def _health_of(self, runtime: ContainerRuntime, shoot: Cluster) -> Observation | None:
         if self._options.standalone:
             return None
-        shoot = self._cluster_of(runtime.namespace)
         found = (self._resources.store.get((runtime.namespace, name)) for name in (SHARED, pool_name(runtime)))
         resources = [ManagedResource.read(raw) if raw is not None else None for raw in found]
-        return health(runtime, resources, shoot) if shoot is not None else None
+        return health(runtime, resources, shoot)
 
     def _is_news(self, runtime: ContainerRuntime) -> bool:
-        observation = self._health_of(runtime)
-        return observation is not None and conditions.is_news(runtime, observation)
+        return bool(recorded(runtime, self._look(runtime), datetime.now(UTC)))
 
 
 def _synced(reflector: Reflector, stop: threading.Event) -> bool:

@@ -106,6 +106,18 @@ class Intake:
             if runtime is not None and resource in {SHARED, pool_name(runtime)} and self._is_news(runtime):
                 self._add(key_of(raw))
 
+    def news(self, raw: RawObject) -> None:
+        """There is news of an object's nodes.
+
+        It is told where nothing else is to be done; what waits for its back-off, or for its owner, goes on waiting. A
+        deletion may go on now.
+        """
+        runtime = self._read(raw)
+        if runtime is None:
+            return
+        if runtime.deleting or (not seen_first(runtime, self._mode) and self._is_news(runtime)):
+            self._add(key_of(raw))
+
     def _read(self, raw: RawObject) -> ContainerRuntime | None:
         """The view on an object that is this controller's, while it takes in."""
         if not self._open.is_set():

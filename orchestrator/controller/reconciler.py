@@ -24,6 +24,7 @@ from orchestrator.controller.actuator import act
 from orchestrator.controller.delivery import NoNodes
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES
 from orchestrator.controller.metrics import Result
+from orchestrator.controller.nodes.report import recorded
 from orchestrator.controller.verb import TriggerMode, Verb, decide
 from orchestrator.errors import ConfigurationError, GvisorNodesError, InvalidInputError
 from orchestrator.kube.api_error import AbsentError
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from orchestrator.api.last_operation import OperationType
     from orchestrator.api.merge_patch import Patch
     from orchestrator.api.view import RawObject
-    from orchestrator.controller.conditions import Observation
     from orchestrator.controller.delivery import Delivered, Delivery, Nodes
+    from orchestrator.controller.nodes.report import Report
     from orchestrator.controller.verb import Decision
     from orchestrator.errors import StillThereError
     from orchestrator.kube.client import Client
@@ -95,7 +96,7 @@ class Reconciler:
         patience: seconds that something is waited for before it is an error.
         observe: told verb, result and seconds of each pass that had a verb.
         tell: makes an event of an object: type, reason, message.
-        look: finds out how things are of an object that nothing is to be done about; None for nothing to say.
+        look: finds out how things are of an object that nothing is to be done about.
         nodes: who looks after the nodes of pools; nobody by default.
         clock: seconds that only grow.
         now: the moment.
@@ -112,7 +113,7 @@ class Reconciler:
         patience: float,
         observe: Callable[[Verb, Result, float], None] | None = None,
         tell: Callable[[RawObject, EventType, str, str], None] | None = None,
-        look: Callable[[ContainerRuntime], Observation | None] | None = None,
+        look: Callable[[ContainerRuntime], Report] | None = None,
         nodes: Nodes | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -187,8 +188,8 @@ class Reconciler:
 
         def make(raw: RawObject) -> Patch:
             one = ContainerRuntime.read(raw)
-            observation = self._look(one) if self._look is not None else None
-            patch = conditions.observed(one, [observation], self._now()) if observation is not None else {}
+            said = self._look(one) if self._look is not None else None
+            patch = recorded(one, said, self._now()) if said is not None else {}
             return {"metadata": {"resourceVersion": one.metadata.resource_version}, **patch} if patch else {}
 
         change(self._client, CONTAINER_RUNTIMES, runtime.raw, make, subresource="status")

@@ -88,16 +88,16 @@ def is_fingerprint(text: str) -> bool:
 
 def render(result: JobResult) -> str:
     """The result as JSON, never more than :data:`LONGEST` bytes, whatever its texts are; :func:`parse` reads it."""
-    seconds = {_plain(name): _rounded(number) for name, number in result.steps.items()}
+    seconds = {plain(name): _rounded(number) for name, number in result.steps.items()}
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "action": result.action,
         "outcome": result.outcome,
-        "step": _fitted(_plain(result.step), _STEP),
-        "message": _fitted(_plain(result.message), _TEXT),
+        "step": _fitted(plain(result.step), _STEP),
+        "message": _fitted(plain(result.message), _TEXT),
         "cause": "",
-        "remedy": _fitted(_plain(result.remedy), _TEXT),
-        "release": _fitted(_plain(result.release), _RELEASE),
+        "remedy": _fitted(plain(result.remedy), _TEXT),
+        "release": _fitted(plain(result.release), _RELEASE),
         "fingerprint": result.fingerprint if is_fingerprint(result.fingerprint) else "",
         "generation": None if result.generation is None else _counted(result.generation, "generation"),
         "proved": result.proves,
@@ -108,7 +108,7 @@ def render(result: JobResult) -> str:
         "seconds": min(_rounded(result.seconds), _MOST["seconds"]),
         "steps": _mapped(seconds),
     }
-    document["cause"] = _fitted(_plain(result.cause), min(_CAUSE, LONGEST - _size(document)))
+    document["cause"] = _fitted(plain(result.cause), min(_CAUSE, LONGEST - _size(document)))
     return _json(document)
 
 
@@ -119,7 +119,7 @@ def parse(text: str) -> JobResult:
     try:
         return _read(_document(text))
     except (ValueError, RecursionError) as error:
-        return _unknown("the Job's message cannot be understood", _fitted(_plain(str(error)), _TEXT))
+        return _unknown("the Job's message cannot be understood", _fitted(plain(str(error)), _TEXT))
 
 
 def _document(text: str) -> Mapping[str, Any]:
@@ -136,7 +136,7 @@ def _document(text: str) -> Mapping[str, Any]:
 def _read(document: Mapping[str, Any]) -> JobResult:
     def text(name: str, longest: int = _CAUSE) -> str:
         value = document.get(name, "")
-        return _fitted(_plain(_of(name, value, isinstance(value, str))), longest)
+        return _fitted(plain(_of(name, value, isinstance(value, str))), longest)
 
     def texts(name: str, most: int) -> tuple[str, ...]:
         value = document.get(name, [])
@@ -171,7 +171,7 @@ def _read(document: Mapping[str, Any]) -> JobResult:
         warnings=texts("warnings", WARNINGS),
         seconds=_seconds("seconds", document.get("seconds", 0.0)),
         steps=_mapped(
-            {_plain(name): _seconds("steps", one) for name, one in _of("steps", steps, isinstance(steps, dict)).items()}
+            {plain(name): _seconds("steps", one) for name, one in _of("steps", steps, isinstance(steps, dict)).items()}
         ),
     )
     _of("proved", proved, result.proves == result.proved)
@@ -205,7 +205,7 @@ def _refused(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """The text in one line, without anything that a terminal, a log or a reader could take for more than text."""
     without = _ESCAPE.sub("", text)
     return " ".join("".join(" " if unicodedata.category(one) in _UNSHOWN else one for one in without).split())
@@ -234,7 +234,7 @@ def _listed(texts: Iterable[str], name: str, most: int) -> list[str]:
     """As many of the texts as there is room for, each shortened to half of it."""
     kept: list[str] = []
     for text in list(texts)[:most]:
-        short = _fitted(_plain(text), _LISTS[name] // 2)
+        short = _fitted(plain(text), _LISTS[name] // 2)
         if _size([*kept, short]) > _LISTS[name]:
             break
         kept.append(short)

@@ -19,6 +19,7 @@ from orchestrator.controller import log_lines
 from orchestrator.controller.message import enumerated
 from orchestrator.controller.nodes.idle import idle
 from orchestrator.controller.nodes.pool_pass import PoolPass
+from orchestrator.controller.nodes.report import Seen
 from orchestrator.controller.removal import nodes_stay
 from orchestrator.errors import GvisorNodesError, InvalidInputError, StillThereError
 from orchestrator.kube.api_error import UnauthorizedError, UnavailableError
@@ -111,7 +112,7 @@ class NodeLoop:
         self._clock = clock
         self._lock = threading.Lock()
         self._targets: dict[str, tuple[Target, PoolPass]] = {}
-        self._states: dict[Key, tuple[NodeState, ...]] = {}
+        self._seen: dict[Key, Seen] = {}
         self._releases: dict[Key, _Release] = {}
         self._open = threading.Event()
         self.queue: WorkQueue[Key] = WorkQueue(
@@ -150,10 +151,15 @@ class NodeLoop:
         if self._open.is_set():
             self.queue.add(key)
 
-    def states(self, key: Key) -> tuple[NodeState, ...] | None:
+    def seen(self, key: Key) -> Seen | None:
         """How a pool's nodes are; None if nothing is known, or nobody is to be told."""
         with self._lock:
-            return self._states.get(key)
+            return self._seen.get(key)
+
+    def states(self, key: Key) -> tuple[NodeState, ...] | None:
+        """The same without what is wanted of them."""
+        seen = self.seen(key)
+        return tuple(seen.states) if seen is not None else None
 
     def release(self, runtime: ContainerRuntime) -> StillThereError | None:
         """Let gVisor be removed from the pool's nodes; return what has to be gone first, None if nothing is.
@@ -170,7 +176,8 @@ class NodeLoop:
             if release is None or release.uid != runtime.metadata.uid:
                 release = self._releases[key] = _Release(runtime.metadata.uid, self._clock())
             left = release.since + self._options.patience - self._clock()
-            states = self._states.get(key) or ()
+            seen = self._seen.get(key)
+            states = seen.states if seen is not None else ()
         if release.done:
             return None
         if left > 0 or self._options.running_pods == "wait":
@@ -216,7 +223,7 @@ class NodeLoop:
         why = self._idle(runtime, releasing=release is not None and not release.done)
         if runtime is None or why:
             _log.debug("nothing is done on its nodes: %s", why)
-            self._tell_states(key, None)
+            self._now_known(key, None)
             self._close_unneeded(key[0])
             return None
         target, passes = self._target(key[0])
@@ -225,7 +232,7 @@ class NodeLoop:
         if release is not None:
             return self._take_away(key, runtime, release, passes)
         told = passes.keep(runtime)
-        self._tell_states(key, told.states)
+        self._now_known(key, Seen(told.states, told.fingerprint))
         return told.again
 
     def _release(self, key: Key, runtime: ContainerRuntime | None) -> _Release | None:
@@ -239,7 +246,7 @@ class NodeLoop:
 
     def _take_away(self, key: Key, runtime: ContainerRuntime, release: _Release, passes: PoolPass) -> float | None:
         told = passes.take_away(runtime)
-        self._tell_states(key, told.states)
+        self._now_known(key, Seen(told.states, told.fingerprint))
         if not told.states:
             passes.clear(runtime)
             release.done = True
@@ -257,16 +264,16 @@ class NodeLoop:
         cluster = self._cluster_of(runtime.namespace)
         return idle(runtime, cluster, classes=self._options.classes, releasing=releasing)
 
-    def _tell_states(self, key: Key, states: tuple[NodeState, ...] | None) -> None:
+    def _now_known(self, key: Key, seen: Seen | None) -> None:
         with self._lock:
-            before = self._states.get(key)
-            if states is None:
-                self._states.pop(key, None)
+            before = self._seen.get(key)
+            if seen is None:
+                self._seen.pop(key, None)
             else:
-                self._states[key] = states
+                self._seen[key] = seen
             if self._metrics is not None:
-                self._metrics.nodes(one.state.value for known in self._states.values() for one in known)
-        if _shown(before) != _shown(states):
+                self._metrics.nodes(one.state.value for known in self._seen.values() for one in known.states)
+        if _shown(before) != _shown(seen):
             self._wake(key)
 
     def _target(self, namespace: str) -> tuple[Target, PoolPass]:
@@ -323,8 +330,9 @@ class NodeLoop:
             found[0].stop()
 
 
-def _shown(states: Iterable[NodeState] | None) -> list[tuple[str, State, str]] | None:
-    return None if states is None else [(one.node.name, one.state, one.why) for one in states]
+def _shown(seen: Seen | None) -> tuple[str, list[tuple[str, State, str]]] | None:
+    """What somebody may want to be told of."""
+    return None if seen is None else (seen.fingerprint, [(one.node.name, one.state, one.why) for one in seen.states])
 
 
 def _still_there(runtime: ContainerRuntime, states: Sequence[NodeState]) -> StillThereError:

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.api import gardener
+from orchestrator.execution.job_result import plain
 
 if TYPE_CHECKING:
     from orchestrator.api.merge_patch import Patch
@@ -217,12 +218,12 @@ def _cleaned(kind: object, value: object) -> Any:
     """The value if it has the type that the annotation names, bounded; else None."""
     match kind, value:
         case "str", str():
-            return value[:_LONGEST]
+            return plain(value)[:_LONGEST]
         case "bool", bool():
             return value
         case "int", int() if not isinstance(value, bool) and 0 <= value < 1 << 53:
             return value
         case "tuple[str, ...]", list() if all(isinstance(one, str) for one in value):
-            return tuple(one[:_LONGEST] for one in value[:100])
+            return tuple(plain(one)[:_LONGEST] for one in value[:100])
         case _:
             return None

@@ -29,6 +29,12 @@ _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 600.0
 
 
+_BEGINS: Final = "it begins"
+_ENDS: Final = "its result is being recorded"
+PASSING: Final = frozenset({_BEGINS, _ENDS})
+"""What is said of a node and is over with the next look."""
+
+
 class State(StrEnum):
     """How a node is, for people."""
 
@@ -224,7 +230,7 @@ class _Planner:
             if room > 0 and not held:
                 room -= 1
                 self._deeds.append(Start(state.node, action, attempt))
-                self._states.append(replace(state, state=_RUNS[action], why="it begins"))
+                self._states.append(replace(state, state=_RUNS[action], why=_BEGINS))
             else:
                 why = "another node failed at the same change first" if held else "another node comes first"
                 self._states.append(replace(state, why=state.why or why))
@@ -258,7 +264,7 @@ class _Planner:
             self._add(node, marks, state, run.waits)
             return True
         self._again.append(0.0)
-        self._add(node, marks, state, "its result is being recorded")
+        self._add(node, marks, state, _ENDS)
         return True
 
     def _turn(self, state: NodeState, action: Action, failure: Failure | None) -> None:

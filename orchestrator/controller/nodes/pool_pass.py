@@ -67,10 +67,12 @@ class Told:
     Attributes:
         states: of its nodes, by name.
         again: seconds until the next look, if nothing happens before; None for never.
+        fingerprint: of what they shall be; empty if that is not known, or nothing.
     """
 
     states: tuple[NodeState, ...]
     again: float | None = None
+    fingerprint: str = ""
 
 
 class PoolPass:
@@ -181,7 +183,7 @@ class PoolPass:
                         again = _UPSTREAM_PAUSE if again is None else min(again, _UPSTREAM_PAUSE)
                     else:
                         self._start(runtime, pool, deed, variables)
-        return Told(tuple(states[name] for name in sorted(states)), again)
+        return Told(tuple(states[name] for name in sorted(states)), again, pool.fingerprint)
 
     def _start(self, runtime: ContainerRuntime, pool: Pool, start: Start, variables: Mapping[str, Any]) -> None:
         node, now = start.node, int(self._now())
