@@ -29,7 +29,7 @@ class Output(StrEnum):
 app = typer.Typer(no_args_is_help=True, help="Throw-away nodes: systemd, sshd and containerd in podman.")
 cluster = typer.Typer(
     no_args_is_help=True,
-    help="A throw-away Gardener seed and shoot without nodes: API servers and resource manager as processes.",
+    help="A throw-away Gardener seed and shoot: API servers and resource manager as processes, nodes on request.",
 )
 app.add_typer(cluster, name="cluster")
 
@@ -170,19 +170,30 @@ def clean() -> None:
 def cluster_up(
     name: ClusterName = "lab",
     output: Annotated[Path, typer.Option(help="Directory for the kubeconfigs.", file_okay=False)] = Path("dev"),
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, max=50, help="How many nodes the shoot has at least; by default none.", show_default=False),
+    ] = None,
+    kind: Kinds = None,
 ) -> None:
     """Start a seed and a shoot on this machine, or make sure that they run, and write their kubeconfigs.
 
     etcd, two API servers, Gardener's ContainerRuntimes, Clusters and ManagedResources in the seed, and the real
     gardener-resource-manager, which keeps in the shoot what ManagedResources in the seed's namespace shoot--foo--bar
-    hold. There are no nodes. Everything runs as processes on loopback ports and goes on after this command; no
-    container and no root is needed. What is missing is built, which takes some ten minutes the first time. A cluster
-    that was up and has processes that ended gets them again, with everything in it.
+    hold. Everything runs as processes on loopback ports and goes on after this command; no container and no root is
+    needed. What is missing is built, which takes some ten minutes the first time. A cluster that was up and has
+    processes that ended gets them again, with everything in it.
+
+    With --nodes the shoot has nodes, too: lab nodes with real kubelets and kube-proxies, a scheduler and all
+    controllers. They need root and podman, and the API servers listen where the nodes reach them. Several kinds go to
+    the nodes in turn, as in lab up; nodes that are there stay as they are.
     """
     from orchestrator.lab import background  # noqa: PLC0415
 
     with _progress() as progress:
-        made = background.up(name, output, progress)
+        # Who names kinds wants nodes.
+        wanted = nodes or (len(kind) if kind else 0)
+        made = background.up(name, output, progress, nodes=wanted, kinds=kind or ())
         progress(f"the cluster {name} {'is up' if made.started else 'runs already'}")
     seed, shoot = (_from_here(path) for path in (made.seed, made.shoot))
     option = "" if name == "lab" else f" --name {name}"
@@ -190,14 +201,15 @@ def cluster_up(
     typer.echo(
         f"the seed:   kubectl --kubeconfig {seed} --namespace {background.NAMESPACE} get managedresources", err=True
     )
-    typer.echo(f"the shoot:  kubectl --kubeconfig {shoot} get runtimeclasses", err=True)
+    seen = "nodes" if made.nodes else "runtimeclasses"
+    typer.echo(f"the shoot:  kubectl --kubeconfig {shoot} get {seen}", err=True)
     typer.echo(f"the end:    gvisor-nodes lab cluster down{option}", err=True)
     typer.echo(seed)
 
 
 @cluster.command(name="down")
 def cluster_down(name: ClusterName = "lab") -> None:
-    """End a cluster's processes, and remove everything in it and its kubeconfigs."""
+    """End a cluster's processes, and remove its nodes, everything in it and its kubeconfigs."""
     from orchestrator.lab import background  # noqa: PLC0415
 
     with _progress() as progress:

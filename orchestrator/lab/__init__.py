@@ -4,9 +4,9 @@ A lab is a set of nodes; a node is a container in which systemd is process 1 and
 podman (or docker) from an image that debootstrap built on this machine. Nothing in the product imports this package
 except the ``gvisor-nodes lab`` commands.
 
-A cluster is Gardener's seed and a shoot without nodes: API servers, controllers and the real resource manager, as
-processes of this machine. It needs no containers, and shares nothing with a lab of nodes:
-:mod:`orchestrator.lab.cluster` for tests, :mod:`orchestrator.lab.background` for people.
+A cluster is Gardener's seed and a shoot: API servers, controllers and the real resource manager, as processes of this
+machine. Without nodes it needs no containers, and it shares nothing with a lab: :mod:`orchestrator.lab.cluster` for
+tests, :mod:`orchestrator.lab.background` for people, :mod:`orchestrator.lab.cluster_nodes` for its nodes.
 
 For nodes the next step is in :mod:`orchestrator.lab.lab` (the life of a lab), from there in
 :mod:`orchestrator.lab.image` and :mod:`orchestrator.lab.artifacts` (what is built once),

@@ -4,6 +4,9 @@ Both run as processes of the caller's and keep everything in one directory. etcd
 no place for anything that shall survive. Who may what is RBAC's; the kubeconfig is that of an administrator, by a
 client certificate. ServiceAccount admission is off, because not every server has a controller that makes
 ServiceAccounts; privileged pods are allowed, as they are in a Shoot.
+
+One that serves nodes (:mod:`orchestrator.lab.cluster_nodes`) listens where they reach it, asks for ServiceAccounts, and
+lets a kubelet do what a kubelet may.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from orchestrator.lab.certificates import Certificate, ClientAuthority
 from orchestrator.lab.control_plane import program
 from orchestrator.lab.etcd_server import EtcdServer
 from orchestrator.lab.health import is_well
@@ -19,7 +23,6 @@ from orchestrator.lab.kubernetes import kubernetes
 from orchestrator.lab.paths import replace_file
 from orchestrator.lab.ports import LOOPBACK, kept_ports
 from orchestrator.lab.process import Process, await_ready
-from orchestrator.lab.program import call, require
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -29,6 +32,20 @@ if TYPE_CHECKING:
 
 # An API server waits a minute for its clients to end their watches. It keeps nothing, so it need not be waited for.
 _STOP_SECONDS: Final = 2.0
+
+SERVICES: Final = "10.96.0.0/16"
+"""The addresses of Services; the first is that of the API server itself, for pods."""
+
+_ADMIN: Final = "admin"
+_KUBELET_CLIENT: Final = "apiserver-kubelet"
+_MASTERS: Final = "system:masters"
+_WITHOUT_NODES: Final = ("--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount")
+_ANONYMOUS: Final = {
+    "apiVersion": "apiserver.config.k8s.io/v1",
+    "kind": "AuthenticationConfiguration",
+    "anonymous": {"enabled": True, "conditions": [{"path": path} for path in ("/livez", "/readyz", "/healthz")]},
+}
+"""Who says not who he is may ask whether it is well, and nothing else."""
 
 
 class ApiServer:
@@ -63,6 +80,20 @@ class ApiServer:
         self._audited = sorted(audited)
         (self.port,) = kept_ports(directory / "kube-apiserver.ports", 1)
         self.process = Process("kube-apiserver", directory)
+        self.clients = ClientAuthority(directory)
+        self._address = LOOPBACK
+
+    def serve_nodes(self, address: str) -> None:
+        """Listen at this address of the machine, where nodes come from, when it is started; admit them and their pods.
+
+        ServiceAccounts are asked for then, so it needs a controller manager before it takes any pod.
+        """
+        self._address = address
+
+    @property
+    def serves_nodes(self) -> bool:
+        """Whether there may be nodes."""
+        return self._address != LOOPBACK
 
     def __enter__(self) -> Self:
         try:
@@ -93,9 +124,13 @@ class ApiServer:
 
     def await_ready(self) -> None:
         """Wait until the API server is ready, and write its kubeconfig."""
-        serving = self._directory / "serving" / "apiserver.crt"
-        admin = (self._directory / "admin.crt", self._directory / "admin.key")
-        await_ready(lambda: is_well(self.port, "/readyz", serving, admin), self.process, self._store.process)
+        admin = self.clients.signed(_ADMIN)
+        identity = (admin.certificate, admin.key)
+        await_ready(
+            lambda: is_well(self.port, "/readyz", self.authority_file, identity, self._address),
+            self.process,
+            self._store.process,
+        )
         replace_file(self.kubeconfig_file, json.dumps(self.kubeconfig(), indent=2) + "\n", mode=0o600)
 
     def stop(self) -> bool:
@@ -109,12 +144,22 @@ class ApiServer:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"https://{LOOPBACK}:{self.port}"
+        return f"https://{self._address}:{self.port}"
 
     @property
     def authority(self) -> bytes:
         """The certificates (PEM) by which the server's is verified."""
-        return (self._directory / "serving" / "apiserver.crt").read_bytes()
+        return self.authority_file.read_bytes()
+
+    @property
+    def authority_file(self) -> Path:
+        """The file of them; it writes it at its first start."""
+        return self._directory / "serving" / "apiserver.crt"
+
+    @property
+    def account_key(self) -> Path:
+        """The file of the key by which tokens of ServiceAccounts are signed."""
+        return self._directory / "accounts.key"
 
     @property
     def kubeconfig_file(self) -> Path:
@@ -123,12 +168,13 @@ class ApiServer:
 
     def kubeconfig(self, token: str = "") -> dict[str, Any]:
         """A kubeconfig with everything inline: the administrator's, or of the user with this token."""
-        user: dict[str, str] = {"token": token}
-        if not token:
-            user = {
-                "client-certificate-data": _encoded((self._directory / "admin.crt").read_bytes()),
-                "client-key-data": _encoded((self._directory / "admin.key").read_bytes()),
-            }
+        return self._kubeconfig({"token": token} if token else _inline(self.clients.signed(_ADMIN)))
+
+    def kubeconfig_of(self, name: str, user: str, group: str) -> dict[str, Any]:
+        """A kubeconfig of a user by a certificate, which is kept under this name."""
+        return self._kubeconfig(_inline(self.clients.sign(name, user, group)))
+
+    def _kubeconfig(self, user: dict[str, str]) -> dict[str, Any]:
         cluster = {"server": self.url, "certificate-authority-data": _encoded(self.authority)}
         return {
             "apiVersion": "v1",
@@ -165,31 +211,22 @@ class ApiServer:
             replace_file(self._directory / "audit.json", json.dumps(policy))
         if (self._directory / "tokens.csv").exists():  # the last of them
             return
-        self._openssl("genrsa", "-out", "accounts.key", "2048")
-        request = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        self._openssl(*request, "-x509", "-days", "3650", "-subj", "/CN=lab", "-keyout", "ca.key", "-out", "ca.crt")
-        subject = ("-subj", "/O=system:masters/CN=admin")
-        self._openssl(*request, *subject, "-keyout", "admin.key", "-out", "admin.csr")
-        signer = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial")
-        self._openssl("x509", "-req", "-in", "admin.csr", *signer, "-days", "3650", "-out", "admin.crt")
+        self.clients.make_account_key()
+        self.clients.make()
+        self.clients.sign(_ADMIN, "admin", _MASTERS)
+        self.clients.sign(_KUBELET_CLIENT, "kube-apiserver", _MASTERS)
+        replace_file(self._directory / "anonymous.json", json.dumps(_ANONYMOUS) + "\n")
         lines = (f"{token},{user},{user}\n" for token, user in self._tokens.items())
         replace_file(self._directory / "tokens.csv", "".join(lines), mode=0o600)
-
-    def _openssl(self, *arguments: str) -> None:
-        names = {"-out", "-keyout", "-in", "-CA", "-CAkey"}
-        argv = [require("openssl")]
-        for before, argument in zip(("", *arguments), arguments, strict=False):
-            argv.append(str(self._directory / argument) if before in names else argument)
-        call(argv, what="a certificate for the API server cannot be made", timeout=60)
 
     def _arguments(self) -> list[str]:
         return [
             f"--etcd-servers={self._store.url}",
             f"--etcd-prefix={self._prefix}",
-            f"--bind-address={LOOPBACK}",
+            f"--bind-address={self._address}",
             f"--secure-port={self.port}",
             f"--cert-dir={self._directory / 'serving'}",
-            f"--client-ca-file={self._directory / 'ca.crt'}",
+            f"--client-ca-file={self.clients.certificate}",
             *([f"--token-auth-file={self._directory / 'tokens.csv'}"] if self._tokens else []),
             *(
                 [
@@ -199,14 +236,31 @@ class ApiServer:
                 if self._audited
                 else []
             ),
-            "--authorization-mode=RBAC",
             "--allow-privileged=true",
-            "--disable-admission-plugins=ServiceAccount",
-            "--service-cluster-ip-range=10.96.0.0/16",
+            *(self._arguments_of_nodes() if self.serves_nodes else _WITHOUT_NODES),
+            f"--service-cluster-ip-range={SERVICES}",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={self._directory / 'accounts.key'}",
-            f"--service-account-signing-key-file={self._directory / 'accounts.key'}",
+            f"--service-account-key-file={self.account_key}",
+            f"--service-account-signing-key-file={self.account_key}",
         ]
+
+    def _arguments_of_nodes(self) -> list[str]:
+        client = self.clients.signed(_KUBELET_CLIENT)
+        return [
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            f"--authentication-config={self._directory / 'anonymous.json'}",
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--kubelet-client-certificate={client.certificate}",
+            f"--kubelet-client-key={client.key}",
+        ]
+
+
+def _inline(signed: Certificate) -> dict[str, str]:
+    return {
+        "client-certificate-data": _encoded(signed.certificate.read_bytes()),
+        "client-key-data": _encoded(signed.key.read_bytes()),
+    }
 
 
 def _encoded(content: bytes) -> str:

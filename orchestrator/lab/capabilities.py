@@ -18,6 +18,8 @@ CAP_SYS_ADMIN = 21  # linux/capability.h
 
 # Counted on Debian 12 and 13: systemd 5, dbus 1, containerd 1; one more while somebody is logged in.
 _INOTIFY_OF_A_NODE = 8
+INOTIFY_OF_A_CLUSTERS_NODE = 16
+"""How many instances a node with a kubelet uses: 14 were counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,16 @@ def require_privileges(capabilities: Capabilities) -> None:
         )
 
 
-def require_inotify(nodes: int, root: Path = Path("/")) -> None:
+def require_inotify(nodes: int, root: Path = Path("/"), *, each: int = _INOTIFY_OF_A_NODE) -> None:
     """Refuse to start so many more nodes that a containerd would lose its CRI.
 
     containerd watches CNI's directory; without an inotify instance its CRI plugin does not load, and nothing tells.
     The limit is the machine's, and hits the nodes that are there as soon as their containerd restarts.
+
+    Args:
+        nodes: how many more.
+        root: of the file system in which the kernel is looked at.
+        each: how many instances one of them uses.
 
     Raises:
         RefusedError: there are not enough left.
@@ -83,10 +90,10 @@ def require_inotify(nodes: int, root: Path = Path("/")) -> None:
         return
     allowed = int(limit.read_text(encoding="ascii"))
     left = max(0, allowed - _inotify_instances(root / "proc"))
-    if left < nodes * _INOTIFY_OF_A_NODE:
+    if left < nodes * each:
         raise RefusedError(
             f"This machine has not enough inotify instances for {nodes} more {'node' if nodes == 1 else 'nodes'}",
-            why=f"a node uses {_INOTIFY_OF_A_NODE}, and {left} of {allowed} are left: containerd would run without CRI",
+            why=f"a node uses {each}, and {left} of {allowed} are left: containerd would run without CRI",
             remedy="remove labs (gvisor-nodes lab list, lab down), or raise the machine's limit, as root: "
             "sysctl -w fs.inotify.max_user_instances=1024",
         )

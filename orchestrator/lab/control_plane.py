@@ -35,26 +35,36 @@ def builds() -> tuple[KeptBuild, ...]:
     )
 
 
-def ensure(progress: Progress = silent) -> None:
+def node_builds() -> tuple[KeptBuild, ...]:
+    """What a cluster with nodes needs beside that."""
+    return (kubernetes.node_programs(),)
+
+
+def ensure(progress: Progress = silent, *, nodes: bool = False) -> None:
     """Build what is not there.
+
+    Args:
+        progress: told what is built.
+        nodes: also what only clusters with nodes need.
 
     Raises:
         MissingComponentError: there is no Go.
         RefusedError: a module has another sum than pinned.
         GvisorNodesError: a build failed; nothing of it stays.
     """
-    for wanted in builds():
+    for wanted in (*builds(), *(node_builds() if nodes else ())):
         if not all(_asset(name) for name in wanted.names):
             wanted.ensure(progress)
 
 
-def program(build: KeptBuild) -> Path:
-    """Where the one program of a build is.
+def program(build: KeptBuild, name: str = "") -> Path:
+    """Where a program of a build is; one that has no other program needs no name.
 
     Raises:
         MissingComponentError: it is not built.
     """
-    (name,) = build.names
+    if not name:
+        (name,) = build.names
     return _asset(name) or build.find(BUILD) / name
 
 

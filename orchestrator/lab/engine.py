@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import GvisorNodesError, MissingComponentError
@@ -24,14 +25,15 @@ from orchestrator.lab.paths import cache_directory, replace_file
 from orchestrator.lab.program import PACKAGES, call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 VARIABLE = "GVISOR_NODES_LAB_ENGINE"
-LABEL = "gvisor-nodes.lab"  # on everything: the name of the lab
+LABEL = "gvisor-nodes.lab"  # on everything of a lab: its name
+CLUSTER_LABEL = "gvisor-nodes.cluster"  # on everything of a cluster that has nodes, in its place: the cluster's mark
 NODE_LABEL = "gvisor-nodes.node"  # on nodes: their number
 KIND_LABEL = "gvisor-nodes.kind"  # on nodes
-STATE_LABEL = "gvisor-nodes.state"  # on everything: the directory of the labs it was made from
+STATE_LABEL = "gvisor-nodes.state"  # on everything: the directory of the labs or clusters it was made from
 IMAGE_LABEL = "gvisor-nodes.lab-image"
 BUILD_LABEL = "gvisor-nodes.lab-build"  # on the containers in which images are made
 SSH_PORT = "22/tcp"
@@ -69,6 +71,14 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Subnet:
+    """The addresses of a network, and the one of them that is this machine's."""
+
+    addresses: IPv4Network
+    gateway: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """A container engine; every method raises :class:`GvisorNodesError` with the engine's own words."""
 
@@ -78,6 +88,7 @@ class Engine:
     build_options: tuple[str, ...]
     commit_options: tuple[str, ...]
     network_options: tuple[str, ...]
+    image_options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
     def call(
@@ -152,6 +163,28 @@ class Engine:
         finally:
             self.remove_builds(name)
 
+    def build(
+        self, context: Path, tag: str, arguments: Mapping[str, str], labels: Mapping[str, str], *, platform: str
+    ) -> None:
+        """Make the image ``tag`` of the Containerfile in ``context``; what did not change since is not made again."""
+        self.call(
+            "build",
+            *self.image_options,
+            f"--platform={platform}",
+            f"--file={context / 'Containerfile'}",
+            f"--tag={tag}",
+            *(f"--build-arg={name}={value}" for name, value in arguments.items()),
+            *(f"--label={name}={value}" for name, value in labels.items()),
+            str(context),
+            what=f"{self.name} did not build the image {tag}",
+            timeout=1800,
+        )
+
+    def save(self, tag: str, archive: Path) -> None:
+        """Write the image as an archive in docker's format."""
+        options = ["--format=docker-archive"] if self.name == "podman" else []
+        self.call("save", *options, f"--output={archive}", tag, what=f"The image {tag} was not written", timeout=600)
+
     def remove_builds(self, name: str | None = None) -> None:
         """Remove the container in which an image was being made, or all of them."""
         label = BUILD_LABEL if name is None else f"{BUILD_LABEL}={name}"
@@ -172,9 +205,9 @@ class Engine:
         """Remove one image; tell whether it is gone. One that a container uses stays, and so does the container."""
         return self.call("image", "rm", identity, what="Removing an image", check=False).returncode == 0
 
-    def containers(self, lab: str | None = None) -> list[Container]:
-        """Return the containers of the lab, or of all labs, by name."""
-        label = LABEL if lab is None else f"{LABEL}={lab}"
+    def containers(self, lab: str | None = None, *, label: str = LABEL) -> list[Container]:
+        """Return the containers of the lab, or of all labs, by name; of clusters with the label of those."""
+        label = label if lab is None else f"{label}={lab}"
         listed = self.call(
             "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}", what="Listing containers failed"
         )
@@ -185,8 +218,10 @@ class Engine:
         inspected = self.call("container", "inspect", *names, what="Looking at containers failed", check=False)
         return [_container(found) for found in json.loads(inspected.stdout or "[]")]
 
-    def start_node(self, name: str, image: str, *, network: str, labels: dict[str, str]) -> None:
-        """Start a new container that is a node."""
+    def start_node(
+        self, name: str, image: str, *, network: str, labels: dict[str, str], options: Sequence[str] = ()
+    ) -> None:
+        """Start a new container that is a node; ``options`` are what this one has beside what all have."""
         self.call(
             "run",
             "--detach",
@@ -195,9 +230,26 @@ class Engine:
             f"--network={network}",
             *(f"--label={key}={value}" for key, value in labels.items()),
             *self.run_options,
+            *options,
             image,
             "/sbin/init",
             what=f"The node {name} did not start",
+            timeout=120,
+        )
+
+    def hold_network(self, name: str, image: str, *, network: str, labels: dict[str, str]) -> None:
+        """Start a container that does nothing: podman gives the machine an address in a network that somebody is in."""
+        self.call(
+            "run",
+            "--detach",
+            f"--name={name}",
+            f"--network={network}",
+            *(f"--label={key}={value}" for key, value in labels.items()),
+            *self.build_options,
+            image,
+            "/bin/sleep",
+            "infinity",
+            what=f"Nobody holds the network {network}",
             timeout=120,
         )
 
@@ -216,20 +268,27 @@ class Engine:
         # Asked twice: podman gives up on a container that ends by itself between its look and its kill.
         what = "A container was not removed"
         if self.call("rm", *self.remove_options, *names, what=what, timeout=120, check=False).returncode != 0:
-            there = {container.name for container in self.containers()}
+            listed = self.call("ps", "--all", "--format", "{{.Names}}", what="Listing containers failed")
+            there = set(listed.stdout.split())
             if rest := [name for name in names if name in there]:
                 self.call("rm", *self.remove_options, *rest, what=what, timeout=120)
 
-    def add_network(self, name: str, labels: dict[str, str]) -> None:
-        """Make the network unless it is there."""
+    def add_network(self, name: str, labels: dict[str, str], more: Sequence[str] = ()) -> None:
+        """Make the network unless it is there; ``more`` are options beside what all networks have."""
         if self.call("network", "inspect", name, what="Looking for a network", check=False).returncode == 0:
             return
         options = [f"--label={key}={value}" for key, value in labels.items()]
-        self.call("network", "create", *self.network_options, *options, name, what=f"No network {name}")
+        self.call("network", "create", *self.network_options, *options, *more, name, what=f"No network {name}")
 
-    def networks(self, lab: str | None = None) -> list[str]:
-        """Return the names of the networks of the lab, or of all labs."""
-        label = LABEL if lab is None else f"{LABEL}={lab}"
+    def subnet(self, network: str) -> Subnet:
+        """The addresses of a network of podman's."""
+        done = self.call("network", "inspect", network, what=f"Looking at the network {network}")
+        (found,) = json.loads(done.stdout)[0]["subnets"]
+        return Subnet(IPv4Network(found["subnet"]), IPv4Address(found["gateway"]))
+
+    def networks(self, lab: str | None = None, *, label: str = LABEL) -> list[str]:
+        """Return the names of the networks of the lab, or of all labs; of clusters with the label of those."""
+        label = label if lab is None else f"{label}={lab}"
         listed = self.call(
             "network", "ls", "--filter", f"label={label}", "--format", "{{.Name}}", what="Listing networks failed"
         )
@@ -269,6 +328,8 @@ def podman() -> Engine:
         build_options=("--runtime=runc", "--cgroupns=private"),
         commit_options=("--quiet",),
         network_options=("--disable-dns",),
+        # Times of files are no part of an image: same content, same layers. Without a runtime, cgroups do not matter.
+        image_options=("--isolation=chroot", "--timestamp=0", "--layers", "--pull=never"),
         environment={"CONTAINERS_CONF": str(configuration)},
     )
 
@@ -282,6 +343,7 @@ def docker() -> Engine:
         build_options=(),
         commit_options=(),
         network_options=(),
+        image_options=("--network=none",),
     )
 
 

@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 _SECONDS = 5.0
 
 
-def is_well(port: int, path: str, authority: Path | None = None, identity: tuple[Path, Path] | None = None) -> bool:
-    """Ask a server on a loopback port; tell whether it answered with 200.
+def is_well(
+    port: int,
+    path: str,
+    authority: Path | None = None,
+    identity: tuple[Path, Path] | None = None,
+    address: str = LOOPBACK,
+) -> bool:
+    """Ask a server on a port of this machine; tell whether it answered with 200.
 
     Args:
         port: where it listens.
@@ -23,16 +29,17 @@ def is_well(port: int, path: str, authority: Path | None = None, identity: tuple
         authority: file of the certificates by which the server's is verified; the server may write it at its start.
             Without one it is asked without TLS.
         identity: certificate and key of the client.
+        address: at which of the machine's addresses it listens.
     """
     try:
         connection: http.client.HTTPConnection
         if authority is None:
-            connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_SECONDS)
+            connection = http.client.HTTPConnection(address, port, timeout=_SECONDS)
         else:
             context = ssl.create_default_context(cadata=authority.read_text(encoding="ascii"))
             if identity is not None:
                 context.load_cert_chain(*identity)
-            connection = http.client.HTTPSConnection(LOOPBACK, port, context=context, timeout=_SECONDS)
+            connection = http.client.HTTPSConnection(address, port, context=context, timeout=_SECONDS)
         try:
             connection.request("GET", path)
             return connection.getresponse().status == http.HTTPStatus.OK

@@ -14,9 +14,13 @@ and the configuration version that this very containerd writes by default.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import InvalidInputError
 from orchestrator.lab import containerd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BASE_PACKAGES = (
     "systemd",
@@ -179,3 +183,14 @@ def kind_named(name: str) -> Kind:
             remedy=f"use --kind {DEFAULT_KIND}",
         )
     return kind
+
+
+def chosen_kinds(kind: str | None, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the full names of the kinds that ``kind`` or ``kinds`` ask for, the default kind if neither does. Pure.
+
+    Raises:
+        InvalidInputError: an unknown kind, or both were given.
+    """
+    if kind is not None and kinds:
+        raise InvalidInputError("Both kind and kinds were given", remedy="use one of them")
+    return tuple(kind_named(each).name for each in (kinds or [kind or DEFAULT_KIND]))

@@ -17,7 +17,7 @@ from orchestrator.lab.artifacts import DEFAULT_RELEASE, LabReleases
 from orchestrator.lab.builds import Builds
 from orchestrator.lab.engine import Engine, find_engine
 from orchestrator.lab.inventory import render_inventory
-from orchestrator.lab.kinds import DEFAULT_KIND, kind_named
+from orchestrator.lab.kinds import chosen_kinds
 from orchestrator.lab.lock import held
 from orchestrator.lab.paths import lab_directory, lab_lock, lab_names, replace_file
 from orchestrator.lab.program import Progress, silent
@@ -218,17 +218,6 @@ def _written(state: Path) -> _Written:
         return _Written()
     found = json.loads(text)
     return _Written(found["release"], tuple(found.get("kinds", ())))
-
-
-def chosen_kinds(kind: str | None, kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return the full names of the kinds that ``kind`` or ``kinds`` ask for, the default kind if neither does. Pure.
-
-    Raises:
-        InvalidInputError: an unknown kind, or both were given.
-    """
-    if kind is not None and kinds:
-        raise InvalidInputError("Both kind and kinds were given", remedy="use one of them")
-    return tuple(kind_named(each).name for each in (kinds or [kind or DEFAULT_KIND]))
 
 
 def chosen_nodes(nodes: int | None, kinds: Sequence[str]) -> int:

@@ -109,17 +109,18 @@ def node_name(lab: str, number: int) -> str:
 def prepare_nodes(nodes: tuple[LabNode, ...], state: Path, progress: Progress) -> None:
     """Wait for every node, let our key in, and write down the host keys that they really have."""
     progress("wait for systemd, sshd and containerd")
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="node") as pool:
+        replace_file(state / "known_hosts", "".join(pool.map(lambda node: prepare(node, state), nodes)))
+
+
+def prepare(node: LabNode, state: Path) -> str:
+    """Wait for a node, let our key in, and return the line with the host key that it really has."""
     stdin = "".join(
         (state / name).read_text(encoding="ascii").strip() + "\n" for name in ("operator-password", "id_ed25519.pub")
     )
-
-    def prepare(node: LabNode) -> str:
-        node.wait_until_ready(_READY_SECONDS)
-        algorithm, key = node.run(_ADMIT, stdin=stdin).stdout.split()[:2]
-        return f"[127.0.0.1]:{node.port} {algorithm} {key}\n"
-
-    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="node") as pool:
-        replace_file(state / "known_hosts", "".join(pool.map(prepare, nodes)))
+    node.wait_until_ready(_READY_SECONDS)
+    algorithm, key = node.run(_ADMIT, stdin=stdin).stdout.split()[:2]
+    return f"[127.0.0.1]:{node.port} {algorithm} {key}\n"
 
 
 def make_credentials(name: str, state: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from orchestrator.lab import background
+from orchestrator.lab.cluster_nodes import remove_orphans
 from orchestrator.lab.engine import LABEL, STATE_LABEL, Engine, find_engine
 from orchestrator.lab.lock import held
 from orchestrator.lab.paths import (
@@ -55,6 +56,8 @@ def clean(progress: Progress = silent) -> None:
     for name in cluster_names():  # first: they need no engine
         background.down(name, progress)
     engine = find_engine()
+    for node in remove_orphans(engine):
+        progress(f"removed {node}, whose cluster is gone")
     for name in left_overs(engine):
         down(name, progress)
     engine.remove_builds()

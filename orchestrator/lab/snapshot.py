@@ -42,7 +42,11 @@ def main(root: str, excluded: set) -> None:  # type: ignore[type-arg]
     pending = [root]
     while pending:
         directory = pending.pop()
-        for name in sorted(os.listdir(directory)):
+        try:
+            names = sorted(os.listdir(directory))
+        except FileNotFoundError:  # as below
+            continue
+        for name in names:
             path = os.path.join(directory, name)
             if path in excluded:
                 continue

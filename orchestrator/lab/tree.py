@@ -40,6 +40,14 @@ WRITTEN_BY_OTHERS: dict[str, str] = {
 }
 """Every path that somebody else than this project writes between two snapshots, with the reason; six at most."""
 
+WRITTEN_BY_A_KUBELET: dict[str, str] = {
+    "/var/lib/kubelet": "the kubelet's own state, and the mounted volumes of pods",
+    "/var/lib/cni": "which addresses CNI's plugins gave to pods",
+    "/var/log/pods": "the logs of pods",
+    "/var/log/containers": "links to the logs of pods, by the names of their containers",
+}
+"""The same, on nodes of a cluster, beside that; the rest of Kubernetes is mounted read-only and does not change."""
+
 _SCRIPT = Path(__file__).parent / "snapshot.py"
 
 
@@ -57,10 +65,14 @@ class Entry:
     content: str
 
 
-def snapshot(node: LabNode) -> dict[str, Entry]:
-    """Return every path of the node's root file system, in one call; a few seconds for thirty thousand files."""
+def snapshot(node: LabNode, written_by_others: Iterable[str] = ()) -> dict[str, Entry]:
+    """Return every path of the node's root file system, in one call; a few seconds for thirty thousand files.
+
+    ``written_by_others`` are left out: :data:`WRITTEN_BY_A_KUBELET` on the node of a cluster. What changes while it is
+    looked at needs not be compared.
+    """
     script = _SCRIPT.read_text(encoding="utf-8")
-    excluded = " ".join(EXCLUDED)
+    excluded = " ".join((*EXCLUDED, *written_by_others))
     return parse(node.run(f"python3 -I - / {excluded}", stdin=script, timeout=300).stdout)
 
 

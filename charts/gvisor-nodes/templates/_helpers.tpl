@@ -73,6 +73,9 @@ true
 {{- $_ := set $config "mode" .Values.mode -}}
 {{- $_ := set $config "metrics" (dict "bindAddress" (printf ":%d" (int .Values.metrics.port))) -}}
 {{- $_ := set $config "health" (dict "bindAddress" (printf ":%d" (int .Values.health.port))) -}}
+{{- /* One image has everything: the Jobs' is the controller's, unless another is named. */ -}}
+{{- $job := dict "executor" "job" "image" (include "gvisor-nodes.image" .) "imagePullPolicy" .Values.image.pullPolicy -}}
+{{- $_ := set $config "nodes" (merge ($config.nodes | default dict) $job) -}}
 {{- if and (include "gvisor-nodes.runtimeCluster" .) (not (hasKey $config "extensionClasses")) -}}
 {{- $_ := set $config "extensionClasses" (list "garden") -}}
 {{- end -}}

@@ -72,6 +72,9 @@
 - apiGroups: [""]
   resources: [configmaps, serviceaccounts]
   verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, watch]
 # The Jobs on nodes, and why one does not begin.
 - apiGroups: [batch]
   resources: [jobs]
