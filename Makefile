@@ -25,8 +25,9 @@ COVERAGE_DIRECTORY := $(CURDIR)/.cache/coverage
 MEASURED := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(COVERAGE_DIRECTORY)/data
 COVERAGE_MINIMUM ?= 90
 
-# ansible-lint reads roles one by one, without inventory and without the role that holds everybody's modules.
-LINTED := ANSIBLE_INVENTORY=localhost, \
+# ansible-lint reads roles one by one, without inventory and without the role that holds everybody's modules. In this
+# variable `localhost,` would be two paths, of which the second is this directory, with every script in it as a source.
+LINTED := ANSIBLE_INVENTORY=$(CURDIR)/inventories/local.yml \
 	ANSIBLE_LIBRARY=$(CURDIR)/roles/node/library ANSIBLE_ACTION_PLUGINS=$(CURDIR)/roles/node/action_plugins
 
 .PHONY: help
