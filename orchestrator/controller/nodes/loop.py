@@ -395,4 +395,4 @@ def _shoot(raw: RawObject) -> tuple[bool, ...] | None:
         shoot = Cluster.read(raw).shoot
     except InvalidInputError:
         return None
-    return shoot.failed, shoot.deleting, shoot.hibernating
+    return shoot.failed, shoot.deleting, shoot.hibernating, shoot.ssh_access
