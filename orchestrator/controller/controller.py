@@ -216,6 +216,7 @@ class Controller:
             options.standalone,
             gate(standalone=options.standalone, taint=nodes.startup_taint),
             nodes.job.timeout,
+            nodes.pace,
         )
 
         def site_of(namespace: str, wake: Callable[[], None]) -> tuple[Target, Executor]:
