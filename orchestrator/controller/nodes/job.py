@@ -236,6 +236,8 @@ def _pod(order: Order, settings: JobSettings) -> dict[str, Any]:
         "dnsPolicy": "Default",
         "priorityClassName": settings.priority_class,
         "terminationGracePeriodSeconds": 30,
+        # The Job's own comes first; this is for a pod that somebody has separated from its Job.
+        "activeDeadlineSeconds": settings.timeout + 60,
         "tolerations": [{"operator": "Exists"}],
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _only(order.node)}},
         "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],

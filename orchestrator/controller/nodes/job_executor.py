@@ -10,7 +10,6 @@ from orchestrator.controller.nodes import job
 from orchestrator.controller.pool_objects import NAMESPACE
 from orchestrator.kube.api_error import AlreadyExistsError
 from orchestrator.kube.client import Selection
-from orchestrator.kube.resource import name_of, uid_of
 
 if TYPE_CHECKING:
     from orchestrator.api.view import RawObject
@@ -60,10 +59,5 @@ class JobExecutor:
             return
 
     def stop(self, name: str) -> None:
-        """Delete its Job; Kubernetes ends and deletes its pod. Without a Job, what it has left."""
-        if self._client.delete(JOBS, name, NAMESPACE):
-            return
-        of_job = Selection(NAMESPACE, labels=f"{JOB_NAME}={name},{job.SELECTOR}")
-        for page in self._client.pages(PODS, of_job):
-            for pod in page.items:
-                self._client.delete(PODS, name_of(pod), NAMESPACE, uid_of(pod))
+        """Delete its Job; Kubernetes ends and deletes its pod."""
+        self._client.delete(JOBS, name, NAMESPACE)

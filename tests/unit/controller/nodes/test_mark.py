@@ -112,7 +112,8 @@ def test_nothing_that_a_terminal_or_a_log_could_take_for_its_own_is_kept_and_no_
     one = failure(message="\x1b[31mred\nnext\u202e" + "x" * 5000, pods=["p" * 5000] * 500)
     read = mark.read(node(marks=[one])).failure
 
-    assert " [31mred next x" == read.message[:15]
+    assert "red next" == read.message[:8]
+    assert read.message.isprintable()
     assert (1000, 100, 1000) == (len(read.message), len(read.pods), len(read.pods[0]))
 
 

@@ -221,15 +221,11 @@ class OneController(RuleBasedStateMachine):
         for one in planned.states:
             assert self.at_rest(one), one
         if not self.world.wish:
-            # A label on a node of nobody's, without a mark, is whoever's who has put it there.
+            # Outside of the pool and without a claim that says something, nothing on a Node can be known as ours.
             others = {name for name in self.world.nodes if self.is_foreign(name)}
-            others |= {
-                name for name in self.world.nodes if name not in self.world.selected and not self.annotated(name)
-            }
+            nobodys = {name for name in self.world.nodes if self.world.marks(name).claim is None}
+            others |= nobodys - self.world.selected
             assert not [raw for name, raw in self.world.nodes.items() if OURS in str(raw) and name not in others]
-
-    def annotated(self, name):
-        return OURS in str(self.world.nodes[name]["metadata"]["annotations"])
 
     @staticmethod
     def at_rest(one):
