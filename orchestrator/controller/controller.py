@@ -222,6 +222,7 @@ class Controller:
             options.standalone,
             gate(standalone=options.standalone, taint=nodes.startup_taint),
             nodes.timeout,
+            nodes.pace,
         )
 
         def site_of(namespace: str, wake: Callable[[], None]) -> tuple[Target, Executor]:

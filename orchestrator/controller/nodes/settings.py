@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.controller.nodes.plan import Pace
+
 if TYPE_CHECKING:
     from orchestrator.controller.nodes.job import JobSettings
     from orchestrator.controller.nodes.ssh_settings import SshSettings
@@ -21,6 +23,7 @@ class NodesOptions:
         patience: seconds in which a deletion waits for its nodes.
         running_pods: what happens then: ``leave`` goes on without them, ``wait`` waits for as long as it takes.
         external: whether a Shoot is never reached by its address inside the seed.
+        pace: how long what is waited for.
     """
 
     job: JobSettings | None = None
@@ -29,6 +32,7 @@ class NodesOptions:
     patience: float = 90.0
     running_pods: Literal["leave", "wait"] = "leave"
     external: bool = False
+    pace: Pace = Pace()  # noqa: RUF009 - frozen
 
     @property
     def timeout(self) -> int:
