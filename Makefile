@@ -73,6 +73,7 @@ check-generated:
 	@$(PYTHON) scripts/generate-flags --check
 	@$(PYTHON) scripts/generate-features --check
 	@$(PYTHON) scripts/generate-conformance --check
+	@$(PYTHON) scripts/generate-chart-docs --check
 
 .PHONY: test
 test: setup ## Unit tests, tests on real nodes, on real API servers, Molecule
@@ -98,7 +99,7 @@ exhaustive: setup ## The rest of the tests: every kill, every pair of releases, 
 	@$(PYTHON) -m pytest tests/nodes -q -m exhaustive
 
 .PHONY: control-plane
-control-plane: setup ## Build etcd, Kubernetes' and Gardener's parts for tests on real API servers, once
+control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for tests on real API servers, once
 	@$(PYTHON) scripts/build-control-plane
 
 .PHONY: cluster
@@ -108,6 +109,10 @@ cluster: control-plane ## Only the tests on a real API server
 .PHONY: contract
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q
+
+.PHONY: chart
+chart: setup ## Package the chart, alone and in a registration for Gardener: dist/*.tgz and dist/controller-registration.yaml
+	@$(PYTHON) scripts/package-chart
 
 .PHONY: bench
 bench: control-plane ## What the controller takes of time, requests and memory: some three minutes; ARGS=--large for 2000

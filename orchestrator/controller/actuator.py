@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from orchestrator.api.container_runtime import ContainerRuntime
-    from orchestrator.controller.delivery import Delivered, Delivery
+    from orchestrator.controller.delivery import Delivered, Delivery, Nodes
 
-_VERBS: Final[Mapping[Verb, Callable[[ContainerRuntime, Delivery], Delivered]]] = {
+_VERBS: Final[Mapping[Verb, Callable[[ContainerRuntime, Delivery, Nodes], Delivered]]] = {
     Verb.RECONCILE: reconcile,
     Verb.RESTORE: restore,
     Verb.MIGRATE: migrate,
@@ -26,6 +26,6 @@ _VERBS: Final[Mapping[Verb, Callable[[ContainerRuntime, Delivery], Delivered]]] 
 }
 
 
-def act(verb: Verb, runtime: ContainerRuntime, delivery: Delivery) -> Delivered:
+def act(verb: Verb, runtime: ContainerRuntime, delivery: Delivery, nodes: Nodes) -> Delivered:
     """Carry a verb out; errors are those of :class:`~orchestrator.controller.delivery.Delivery`."""
-    return _VERBS[verb](runtime, delivery)
+    return _VERBS[verb](runtime, delivery, nodes)

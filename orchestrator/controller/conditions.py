@@ -56,7 +56,7 @@ def observed(runtime: ContainerRuntime, observations: Iterable[Observation], now
         observations: each type once.
         now: an aware moment.
     """
-    if _leaves(runtime):
+    if leaves(runtime):
         return {}
     before = _raw_conditions(runtime)
     after = merged(before, observations, now)
@@ -65,7 +65,7 @@ def observed(runtime: ContainerRuntime, observations: Iterable[Observation], now
 
 def is_news(runtime: ContainerRuntime, observation: Observation) -> bool:
     """Whether it is to be recorded, and the object's status does not say it already."""
-    if _leaves(runtime):
+    if leaves(runtime):
         return False
     said = [one for one in _raw_conditions(runtime) if one.get("type") == observation.type]
     return not any((one.get("status"), one.get("message")) == (observation.status, observation.message) for one in said)
@@ -82,7 +82,8 @@ def _raw_conditions(runtime: ContainerRuntime) -> list[RawObject]:
     return list((runtime.raw.get("status") or {}).get("conditions") or [])
 
 
-def _leaves(runtime: ContainerRuntime) -> bool:
+def leaves(runtime: ContainerRuntime) -> bool:
+    """Whether nobody wants to know any more: it is being deleted, or moves to another seed."""
     last = runtime.status.last_operation
     migrated = last is not None and last.type == OperationType.MIGRATE
     return runtime.deleting or migrated or runtime.operation == gardener.OPERATION_MIGRATE

@@ -10,25 +10,32 @@ import logging
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.api import cluster, managed_resource
 from orchestrator.api.cluster import Cluster
 from orchestrator.api.managed_resource import ManagedResource
-from orchestrator.controller import conditions
 from orchestrator.controller.direct_delivery import DirectDelivery
 from orchestrator.controller.health import health
 from orchestrator.controller.installation import Installation
 from orchestrator.controller.intake import Intake
 from orchestrator.controller.kinds import CLUSTERS, CONTAINER_RUNTIMES, MANAGED_RESOURCES
 from orchestrator.controller.managed_resource import ORIGIN
+from orchestrator.controller.nodes.job_executor import JobExecutor
+from orchestrator.controller.nodes.loop import LoopOptions, NodeLoop
+from orchestrator.controller.nodes.mark import gate
+from orchestrator.controller.nodes.pool_pass import NodeSettings
+from orchestrator.controller.nodes.report import Report, recorded, report
+from orchestrator.controller.nodes.target import Target
 from orchestrator.controller.reconciler import Reconciler
 from orchestrator.controller.seed_delivery import SeedDelivery
 from orchestrator.controller.seed_objects import SHARED, pool_name
 from orchestrator.controller.verb import TriggerMode
 from orchestrator.kube.backoff import ItemBackoff
-from orchestrator.kube.client import EVERYTHING, Selection
+from orchestrator.kube.client import EVERYTHING, Client, Selection
 from orchestrator.kube.reflector import Reflector
+from orchestrator.kube.shoot_credentials import renewed_credentials
 from orchestrator.kube.work_queue import WorkQueue
 
 if TYPE_CHECKING:
@@ -39,7 +46,8 @@ if TYPE_CHECKING:
     from orchestrator.controller.conditions import Observation
     from orchestrator.controller.delivery import Delivery
     from orchestrator.controller.metrics import Metrics
-    from orchestrator.kube.client import Client
+    from orchestrator.controller.nodes.run import Executor
+    from orchestrator.controller.nodes.settings import NodesOptions
     from orchestrator.kube.events import EventType
     from orchestrator.kube.resource import Resource
     from orchestrator.kube.store import Handler, Key
@@ -63,6 +71,7 @@ class Options:
         workers: how many objects are worked on at once.
         patience: seconds that the resource manager may take to remove something before that is an error; gardenlet
             gives up after 180.
+        nodes: how nodes are looked after; None if nobody does.
     """
 
     installation: Installation = field(default_factory=Installation)
@@ -71,6 +80,7 @@ class Options:
     mode: TriggerMode = TriggerMode.ANNOTATION
     workers: int = 5
     patience: float = 120.0
+    nodes: NodesOptions | None = None
 
 
 class Controller:
@@ -98,6 +108,8 @@ class Controller:
         )
         delivery = DirectDelivery if options.standalone else SeedDelivery
         self.delivery: Delivery = delivery(client, options.installation)
+        self._client = client
+        self._nodes = self._node_loop(options, options.nodes, metrics, tell) if options.nodes is not None else None
         self._reconciler = Reconciler(
             client,
             self.delivery,
@@ -107,7 +119,8 @@ class Controller:
             patience=options.patience,
             observe=metrics.reconciled if metrics else None,
             tell=tell,
-            look=self._health_of,
+            look=self._look,
+            nodes=self._nodes,
         )
         self._intake = Intake(
             self.queue.add,
@@ -119,7 +132,7 @@ class Controller:
 
         def reflector(
             resource: Resource,
-            handler: Handler,
+            handlers: Sequence[Handler],
             trim: Callable[[RawObject], RawObject] | None = None,
             selection: Selection = EVERYTHING,
         ) -> Reflector:
@@ -127,14 +140,19 @@ class Controller:
                 client,
                 resource,
                 selection=selection,
-                handlers=[handler],
+                handlers=handlers,
                 trim=trim,
                 restarted=metrics.watch_restarts(resource) if metrics else None,
             )
 
-        self._runtimes: Reflector = reflector(CONTAINER_RUNTIMES, self._intake.runtimes)
-        self._clusters = reflector(CLUSTERS, self._intake.clusters, cluster.essential)
-        self._resources = reflector(MANAGED_RESOURCES, self._intake.resources, managed_resource.essential, _OURS)
+        nodes = self._nodes
+        self._runtimes: Reflector = reflector(
+            CONTAINER_RUNTIMES, [self._intake.runtimes, *([nodes.runtimes] if nodes else [])]
+        )
+        self._clusters = reflector(
+            CLUSTERS, [self._intake.clusters, *([nodes.clusters] if nodes else [])], cluster.essential
+        )
+        self._resources = reflector(MANAGED_RESOURCES, [self._intake.resources], managed_resource.essential, _OURS)
         watched = {CONTAINER_RUNTIMES: self._runtimes}
         if not options.standalone:
             watched |= {CLUSTERS: self._clusters, MANAGED_RESOURCES: self._resources}
@@ -176,6 +194,8 @@ class Controller:
             threading.Thread(target=self._work, args=(stop,), name=f"worker-{number}", daemon=True)
             for number in range(self._options.workers)
         ]
+        if self._nodes is not None:
+            workers.append(threading.Thread(target=self._nodes.lead, args=(stop,), name="nodes", daemon=True))
         for worker in workers:
             worker.start()
         self._intake.open()
@@ -184,6 +204,39 @@ class Controller:
         self.queue.shut_down()
         for worker in workers:
             worker.join()
+
+    def _node_loop(
+        self,
+        options: Options,
+        nodes: NodesOptions,
+        metrics: Metrics | None,
+        tell: Callable[[RawObject, EventType, str, str], None] | None,
+    ) -> NodeLoop:
+        settings = NodeSettings(
+            options.standalone,
+            gate(standalone=options.standalone, taint=nodes.startup_taint),
+            nodes.job.timeout,
+        )
+
+        def site_of(namespace: str, wake: Callable[[], None]) -> tuple[Target, Executor]:
+            if options.standalone:
+                client = self._client.sibling()
+            else:
+                observe = metrics.api_requests("shoot") if metrics is not None else None
+                client = Client(renewed_credentials(self._client, namespace, external=nodes.external), observe=observe)
+            target = Target(client, wake, metrics)
+            return target, JobExecutor(client, target.jobs, target.pods, nodes.job)
+
+        return NodeLoop(
+            self._runtimes_in,
+            self._runtime_of,
+            self._cluster_of,
+            site_of,
+            LoopOptions(settings, options.classes, nodes.patience, nodes.running_pods),
+            wake=self._news_of_nodes,
+            tell=tell,
+            metrics=metrics,
+        )
 
     def _work(self, stop: threading.Event) -> None:
         while (key := self.queue.get()) is not None:
@@ -203,8 +256,15 @@ class Controller:
         if ended.again is not None:
             self.queue.add_after(key, ended.again)
 
+    def _news_of_nodes(self, key: Key) -> None:
+        if (raw := self._runtime_of(key)) is not None:
+            self._intake.news(raw)
+
     def _runtimes_in(self, namespace: str) -> Iterable[RawObject]:
         return self._runtimes.store.objects(namespace)
+
+    def _runtime_of(self, key: Key) -> RawObject | None:
+        return self._runtimes.store.get(key)
 
     def _cluster_of(self, namespace: str) -> Cluster | None:
         if self._options.standalone:
@@ -212,17 +272,22 @@ class Controller:
         raw = self._clusters.store.get(("", namespace))
         return Cluster.read(raw) if raw is not None else None
 
-    def _health_of(self, runtime: ContainerRuntime) -> Observation | None:
+    def _look(self, runtime: ContainerRuntime) -> Report:
+        shoot = self._cluster_of(runtime.namespace)
+        if shoot is None:
+            return Report()
+        nodes = self._nodes.seen((runtime.namespace, runtime.name)) if self._nodes is not None else None
+        return report(runtime, shoot, nodes, self._health_of(runtime, shoot))
+
+    def _health_of(self, runtime: ContainerRuntime, shoot: Cluster) -> Observation | None:
         if self._options.standalone:
             return None
-        shoot = self._cluster_of(runtime.namespace)
         found = (self._resources.store.get((runtime.namespace, name)) for name in (SHARED, pool_name(runtime)))
         resources = [ManagedResource.read(raw) if raw is not None else None for raw in found]
-        return health(runtime, resources, shoot) if shoot is not None else None
+        return health(runtime, resources, shoot)
 
     def _is_news(self, runtime: ContainerRuntime) -> bool:
-        observation = self._health_of(runtime)
-        return observation is not None and conditions.is_news(runtime, observation)
+        return bool(recorded(runtime, self._look(runtime), datetime.now(UTC)))
 
 
 def _synced(reflector: Reflector, stop: threading.Event) -> bool:

@@ -50,6 +50,21 @@ class Delivery(Protocol):
         """Leave the cluster what it has, and remove what would be in the way of another controller."""
 
 
+class Nodes(Protocol):
+    """Who looks after the nodes of pools. Safe for threads."""
+
+    def release(self, runtime: ContainerRuntime) -> StillThereError | None:
+        """Have gVisor removed from a pool's nodes; return what has to be gone first, None if nothing is waited for."""
+
+
+class NoNodes:
+    """Nobody looks after nodes."""
+
+    def release(self, runtime: ContainerRuntime) -> StillThereError | None:  # noqa: ARG002 - there is nothing to do
+        """Wait for nothing."""
+        return None
+
+
 def restless(what: str, runtime: ContainerRuntime, rounds: int) -> NotReadyError:
     """The error for objects that somebody else changed each time they were read and written.
 

@@ -25,6 +25,8 @@ class Code(StrEnum):
     """Not retryable: only the owner of the Shoot can correct it."""
     CLEANUP_CLUSTER_RESOURCES = "ERR_CLEANUP_CLUSTER_RESOURCES"
     """Retryable: something in the Shoot does not go away."""
+    RETRYABLE_CONFIGURATION_PROBLEM = "ERR_RETRYABLE_CONFIGURATION_PROBLEM"
+    """Retryable: somebody has to correct something, and it may happen without another word."""
 
 
 _CODES: Final[dict[type[BaseException], Code]] = {

@@ -63,9 +63,17 @@ class Intake:
         self.resources = _Resources(self)
 
     def open(self) -> None:
-        """Begin to take in, with everything there is that is not as it was asked for."""
+        """Begin to take in, with everything there is that is not as it was asked for.
+
+        Where generations trigger that is everything: what was made of it may be other with this controller's settings.
+        """
         self._open.set()
-        self.look_at("")
+        if self._mode is TriggerMode.GENERATION:
+            for raw in self._runtimes_in(""):
+                if self._read(raw) is not None:
+                    self._add(key_of(raw))
+        else:
+            self.look_at("")
 
     def close(self) -> None:
         """Take in nothing more."""
@@ -97,6 +105,18 @@ class Intake:
             runtime = self._read(raw)
             if runtime is not None and resource in {SHARED, pool_name(runtime)} and self._is_news(runtime):
                 self._add(key_of(raw))
+
+    def news(self, raw: RawObject) -> None:
+        """There is news of an object's nodes.
+
+        It is told where nothing else is to be done; what waits for its back-off, or for its owner, goes on waiting. A
+        deletion may go on now.
+        """
+        runtime = self._read(raw)
+        if runtime is None:
+            return
+        if runtime.deleting or (not seen_first(runtime, self._mode) and self._is_news(runtime)):
+            self._add(key_of(raw))
 
     def _read(self, raw: RawObject) -> ContainerRuntime | None:
         """The view on an object that is this controller's, while it takes in."""

@@ -17,6 +17,8 @@ MANAGED_RESOURCES: Final = Resource(_GROUP, _VERSION, "managedresources", manage
 RUNTIME_CLASSES: Final = Resource("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", namespaced=False)
 SERVICE_ACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
+JOBS: Final = Resource("batch", "v1", "jobs", "Job")
+PODS: Final = Resource("", "v1", "pods", "Pod")
 NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 
 WRITTEN: Final = {one.kind: one for one in (MANAGED_RESOURCES, SECRETS, RUNTIME_CLASSES, SERVICE_ACCOUNTS, CONFIG_MAPS)}

@@ -11,6 +11,7 @@ the number of series does not grow with the number of Shoots, and names of Shoot
 
 from __future__ import annotations
 
+from collections import Counter as Counted
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -21,7 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.process_collector import ProcessCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from orchestrator.controller.verb import Verb
     from orchestrator.kube.resource import Resource
@@ -38,6 +39,13 @@ _WATCH_REASONS: Final = frozenset({"start", "ended", "broken", "expired", "silen
 _QUEUE_BUCKETS: Final = tuple(10.0**exponent for exponent in range(-8, 4))
 # A reconcile is a few requests; Gardener gives up on an object after three minutes.
 _RECONCILE_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0)
+# A run is some ten seconds; its deadline is minutes.
+_RUN_BUCKETS: Final = (2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+NODE_STATES: Final = ("Ready", "Pending", "Running", "Failed", "NodeNotReady", "ClaimedByOther", "Removing")
+_ACTIONS: Final = frozenset({"apply", "remove"})
+_OUTCOMES: Final = frozenset(
+    {"ok", "changed", "failed", "refused", "invalid", "unreachable", "interrupted", "unknown", "unproved"}
+)
 
 type Cluster = Literal["seed", "shoot"]
 """Which kind of API server is asked; standalone there is only a ``seed``."""
@@ -112,6 +120,16 @@ API_REQUESTS: Final = Series(
 )
 LEADER: Final = Series("gvisor_nodes_leader", "gauge", "1 while this process is the one that works, else 0.")
 
+NODES: Final = Series("gvisor_nodes_nodes", "gauge", "Nodes of pools that want gVisor, by how they are.", ("state",))
+RUNS: Final = Series("gvisor_nodes_runs_total", "counter", "Runs on nodes that ended.", ("action", "outcome"))
+RUN_SECONDS: Final = Series(
+    "gvisor_nodes_run_duration_seconds",
+    "histogram",
+    "From the claim of a node to the record of its run's result.",
+    ("action",),
+    _RUN_BUCKETS,
+)
+
 ALL: Final = (
     DEPTH,
     ADDS,
@@ -123,6 +141,9 @@ ALL: Final = (
     WATCH_RESTARTS,
     API_REQUESTS,
     LEADER,
+    NODES,
+    RUNS,
+    RUN_SECONDS,
 )
 """Everything but what is known of any process (``process_…``)."""
 
@@ -145,6 +166,9 @@ class Metrics:
         self._watch_restarts = _counter(registry, WATCH_RESTARTS)
         self._api_requests = _counter(registry, API_REQUESTS)
         self._leader = _gauge(registry, LEADER)
+        self._nodes = _gauge(registry, NODES)
+        self._runs = _counter(registry, RUNS)
+        self._run_seconds = _histogram(registry, RUN_SECONDS)
 
     def exposition(self) -> bytes:
         """Everything, as Prometheus reads it."""
@@ -191,6 +215,18 @@ class Metrics:
             self._api_requests.labels(cluster, _known(verb, _API_VERBS), _code(status)).inc()
 
         return observe
+
+    def nodes(self, states: Iterable[str]) -> None:
+        """Say how all nodes are, one word of :class:`~orchestrator.controller.nodes.plan.State` for each."""
+        counted = Counted(states)
+        for state in NODE_STATES:
+            self._nodes.labels(state).set(counted[state])
+
+    def run_ended(self, action: str, outcome: str, seconds: float) -> None:
+        """A run on a node ended, and its Node says so."""
+        action = _known(action, _ACTIONS)
+        self._runs.labels(action, _known(outcome, _OUTCOMES)).inc()
+        self._run_seconds.labels(action).observe(seconds)
 
     def leads(self, *, leading: bool) -> None:
         """Say whether this process is the one that works."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.api.node import Node
@@ -19,15 +19,13 @@ from orchestrator.errors import InvalidInputError, NotReadyError, RefusedError
 from orchestrator.kube import credentials
 from orchestrator.kube.api_error import AbsentError
 from orchestrator.kube.client import Client
-from orchestrator.kube.shoot_credentials import shoot_credentials
+from orchestrator.kube.shoot_credentials import shoot_credentials, wants_external
 from orchestrator.planning.inventory import InventoryHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from orchestrator.api.view import RawObject
-
-_EXTERNAL: Final = "GARDENER_SHOOT_CLIENT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +44,15 @@ def pool_hosts(runtime: ContainerRuntime, nodes: Iterable[Node], *, standalone: 
         nodes: all there are.
         standalone: whether containerd is told by the kubelet alone; Gardener labels its nodes.
     """
-    pool = runtime.spec.worker_pool
-    picked = (
-        node
-        for node in nodes
-        if (
-            pool.selector.matches(node.metadata.labels) and node.runs_containerd
-            if standalone
-            else pool.selects(node.metadata.labels)
-        )
-    )
+    picked = (node for node in nodes if selects(runtime, node, standalone=standalone))
     hosts = (InventoryHost(name=node.name, address=node.address or None) for node in picked)
     return tuple(sorted(hosts, key=lambda host: host.name))
+
+
+def selects(runtime: ContainerRuntime, node: Node, *, standalone: bool) -> bool:
+    """Whether a Node is of the pool and runs containerd; arguments as for :func:`pool_hosts`. Pure."""
+    pool, labels = runtime.spec.worker_pool, node.metadata.labels
+    return pool.selector.matches(labels) and node.runs_containerd if standalone else pool.selects(labels)
 
 
 def read_pool(name: str, kubeconfig: str, environment: Mapping[str, str]) -> PoolInventory:
@@ -110,8 +105,7 @@ def _target(client: Client, namespace: str, environment: Mapping[str, str], *, s
     if standalone:
         yield client
         return
-    external = environment.get(_EXTERNAL) == "external"
-    with Client(shoot_credentials(client, namespace, external=external)) as target:
+    with Client(shoot_credentials(client, namespace, external=wants_external(environment))) as target:
         yield target
 
 

@@ -28,6 +28,7 @@ from orchestrator.kube.client import Client
 from orchestrator.kube.election import LeaderElector, LeadershipLostError
 from orchestrator.kube.events import EventRecorder
 from orchestrator.kube.heartbeat import Heartbeat
+from orchestrator.kube.shoot_credentials import wants_external
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -176,6 +177,7 @@ def _options(settings: ControllerSettings) -> Options:
         classes=settings.extension_classes,
         mode=settings.trigger_mode,
         workers=settings.concurrent_reconciles,
+        nodes=settings.nodes.options(external=wants_external(os.environ)),
     )
 
 

@@ -5,7 +5,8 @@ work, then the outcome, then the finalizer or the annotation. A controller that 
 object asking for the rest.
 
 What is remembered is since when something is waited for, so that a deletion that does not come to its end becomes an
-error within the time that gardenlet waits. A controller that starts anew begins to wait anew.
+error within the time that gardenlet waits, and which objects this process has reconciled. A controller that starts anew
+begins to wait anew, and where generations trigger it reconciles everything once.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.api.last_operation import OperationState
 from orchestrator.controller import conditions, log_lines, metadata_patch, status
 from orchestrator.controller.actuator import act
+from orchestrator.controller.delivery import NoNodes
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES
 from orchestrator.controller.metrics import Result
+from orchestrator.controller.nodes.report import recorded
 from orchestrator.controller.verb import TriggerMode, Verb, decide
 from orchestrator.errors import ConfigurationError, GvisorNodesError, InvalidInputError
 from orchestrator.kube.api_error import AbsentError
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
     from orchestrator.api.last_operation import OperationType
     from orchestrator.api.merge_patch import Patch
     from orchestrator.api.view import RawObject
-    from orchestrator.controller.conditions import Observation
-    from orchestrator.controller.delivery import Delivered, Delivery
+    from orchestrator.controller.delivery import Delivered, Delivery, Nodes
+    from orchestrator.controller.nodes.report import Report
     from orchestrator.controller.verb import Decision
     from orchestrator.errors import StillThereError
     from orchestrator.kube.client import Client
@@ -93,7 +96,8 @@ class Reconciler:
         patience: seconds that something is waited for before it is an error.
         observe: told verb, result and seconds of each pass that had a verb.
         tell: makes an event of an object: type, reason, message.
-        look: finds out how things are of an object that nothing is to be done about; None for nothing to say.
+        look: finds out how things are of an object that nothing is to be done about.
+        nodes: who looks after the nodes of pools; nobody by default.
         clock: seconds that only grow.
         now: the moment.
     """
@@ -109,7 +113,8 @@ class Reconciler:
         patience: float,
         observe: Callable[[Verb, Result, float], None] | None = None,
         tell: Callable[[RawObject, EventType, str, str], None] | None = None,
-        look: Callable[[ContainerRuntime], Observation | None] | None = None,
+        look: Callable[[ContainerRuntime], Report] | None = None,
+        nodes: Nodes | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -122,9 +127,11 @@ class Reconciler:
         self._observe = observe
         self._tell = tell
         self._look = look
+        self._nodes = nodes or NoNodes()
         self._clock = clock
         self._now = now
         self._waiting: dict[Key, _Waiting] = {}
+        self._reconciled: set[str] = set()
 
     def reconcile(self, key: Key, retries: int = 0) -> Pass:
         """Do one pass.
@@ -170,6 +177,7 @@ class Reconciler:
             log_lines.decided(decision.verb)
             ended = self._carry_out(runtime, _Task(key, decision.verb, decision.operation, decision), retries)
             result = ended.result
+            self._reconciled.add(runtime.metadata.uid)
         finally:
             if self._observe is not None:
                 self._observe(decision.verb, result, self._clock() - begun)
@@ -180,14 +188,16 @@ class Reconciler:
 
         def make(raw: RawObject) -> Patch:
             one = ContainerRuntime.read(raw)
-            observation = self._look(one) if self._look is not None else None
-            patch = conditions.observed(one, [observation], self._now()) if observation is not None else {}
+            said = self._look(one) if self._look is not None else None
+            patch = recorded(one, said, self._now()) if said is not None else {}
             return {"metadata": {"resourceVersion": one.metadata.resource_version}, **patch} if patch else {}
 
         change(self._client, CONTAINER_RUNTIMES, runtime.raw, make, subresource="status")
 
     def _decide(self, runtime: ContainerRuntime) -> Decision:
-        return decide(runtime, self._cluster_of(runtime.namespace), classes=self._classes, mode=self._mode)
+        begun = runtime.metadata.uid not in self._reconciled
+        cluster = self._cluster_of(runtime.namespace)
+        return decide(runtime, cluster, classes=self._classes, mode=self._mode, begun=begun)
 
     def _carry_out(self, runtime: ContainerRuntime, task: _Task, retries: int) -> Pass:
         runtime = self._begin(runtime, task, retries)
@@ -196,7 +206,7 @@ class Reconciler:
             _log.info("something else is to be done now: %s", now.reason)
             return Pass(Result.WAITING, again=0)
         try:
-            delivered = act(task.verb, runtime, self._delivery)
+            delivered = act(task.verb, runtime, self._delivery, self._nodes)
         except Exception as error:
             self._report(runtime, status.failed(runtime, task.operation, error, self._now()))
             if isinstance(error, ConfigurationError):

@@ -20,6 +20,8 @@ from pydantic.alias_generators import to_camel
 from orchestrator.controller import upstream_flags
 from orchestrator.controller.bind_address import BindAddress, bind_address
 from orchestrator.controller.installation import Installation
+from orchestrator.controller.nodes.job import JobSettings
+from orchestrator.controller.nodes.settings import NodesOptions
 from orchestrator.controller.verb import TriggerMode
 from orchestrator.errors import InvalidInputError
 from orchestrator.gvisor.flag_policy import read_policy
@@ -154,6 +156,71 @@ class GVisor(Section):
         return Installation(self.release, self.flags_policy, self.strict)
 
 
+class Deletion(Section):
+    """What a deletion does about nodes on which gVisor is."""
+
+    patience_seconds: int = Field(
+        default=90, gt=0, description="How long it waits for the removal; gardenlet gives up after 180 in all."
+    )
+    running_pods: Literal["leave", "wait"] = Field(
+        default="leave",
+        description="What happens then, where pods still use gVisor or a node does not answer: `leave` goes on, leaves"
+        " gVisor there and names the nodes in an event; `wait` waits for as long as it takes.",
+    )
+
+
+class Nodes(Section):
+    """Who brings gVisor to the nodes, and how."""
+
+    executor: Literal["none", "job"] = Field(
+        default="none",
+        description="`job`: a privileged Job on each node, in its cluster's `kube-system`; `none`: nobody, the"
+        " controller writes what is wanted and touches no node.",
+    )
+    image: str = Field(default="", description="The image of the Jobs: this product's, which holds everything.")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="When the kubelet fetches it."
+    )
+    image_pull_secrets: Items[str] = Field(default=(), description="Names of Secrets in `kube-system`.")
+    timeout_seconds: int = Field(default=300, ge=60, description="How long a Job may take; Kubernetes then ends it.")
+    keep_seconds: int = Field(default=3600, ge=0, description="How long a Job that has ended is kept, with its log.")
+    startup_taint: str = Field(
+        default="",
+        description="The key of a taint that new nodes register with; it goes when gVisor is proved. Names that the"
+        " autoscaler passes over begin with `startup-taint.cluster-autoscaler.kubernetes.io/`.",
+    )
+    deletion: Deletion = Field(default_factory=Deletion)
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> Self:
+        if self.executor == "job" and not self.image:
+            raise ValueError("executor is job, which needs an image")
+        return self
+
+    def options(self, *, external: bool) -> NodesOptions | None:
+        """The same, as the node loop takes it; None if nobody looks after nodes.
+
+        Args:
+            external: whether a Shoot is never reached by its address inside the seed.
+        """
+        if self.executor == "none":
+            return None
+        job = JobSettings(
+            image=self.image,
+            pull_policy=self.image_pull_policy,
+            pull_secrets=self.image_pull_secrets,
+            timeout=self.timeout_seconds,
+            keep=self.keep_seconds,
+        )
+        return NodesOptions(
+            job=job,
+            startup_taint=self.startup_taint,
+            patience=float(self.deletion.patience_seconds),
+            running_pods=self.deletion.running_pods,
+            external=external,
+        )
+
+
 class ControllerSettings(Section):
     """Everything."""
 
@@ -185,6 +252,7 @@ class ControllerSettings(Section):
     health: Health = Field(default_factory=Health)
     log: Log = Field(default_factory=Log)
     gvisor: GVisor = Field(default_factory=GVisor)
+    nodes: Nodes = Field(default_factory=Nodes)
 
     @property
     def trigger_mode(self) -> TriggerMode:
@@ -298,6 +366,7 @@ _SHOULD: Final = {
     "bool_type": "should be true or false",
     "int_type": "should be a whole number",
     "greater_than": "should be greater than {gt}",
+    "greater_than_equal": "should be {ge} or more",
     "string_too_short": "should not be empty",
     "literal_error": "should be one of {expected}",
     "tuple_type": "should be a list",

@@ -85,6 +85,7 @@ def decide(
     *,
     classes: Sequence[str] = (),
     mode: TriggerMode = TriggerMode.ANNOTATION,
+    begun: bool = False,
 ) -> Decision:
     """Say which verb applies.
 
@@ -93,6 +94,8 @@ def decide(
         cluster: the Cluster named like the object's namespace; None if there is none, an empty one without Gardener.
         classes: as for :func:`is_ours`.
         mode: what triggers.
+        begun: whether this controller has not reconciled it yet since it began. Its own settings may be others then;
+            where nobody asks for reconciles from time to time, it has to do that itself.
     """
     if other := is_ours(runtime, classes):
         return Decision(None, other)
@@ -102,7 +105,7 @@ def decide(
         return Decision(None, f"there is no Cluster {runtime.namespace} yet", waits_for_cluster=True)
     if cluster.shoot.failed:
         return Decision(None, "the Shoot has failed, a person must retry it", waits_for_cluster=True)
-    return _dispatch(runtime, cluster.shoot, mode)
+    return _dispatch(runtime, cluster.shoot, mode, begun=begun)
 
 
 def operation_type(runtime: ContainerRuntime) -> OperationType:
@@ -125,7 +128,7 @@ def operation_type(runtime: ContainerRuntime) -> OperationType:
     return OperationType.RECONCILE
 
 
-def _dispatch(runtime: ContainerRuntime, shoot: Shoot, mode: TriggerMode) -> Decision:
+def _dispatch(runtime: ContainerRuntime, shoot: Shoot, mode: TriggerMode, *, begun: bool) -> Decision:
     operation = operation_type(runtime)
     accepts = runtime.operation == gardener.OPERATION_RECONCILE
     if _moved_away(runtime, operation):
@@ -136,7 +139,7 @@ def _dispatch(runtime: ContainerRuntime, shoot: Shoot, mode: TriggerMode) -> Dec
         return _deletion(runtime, shoot, accepts=accepts)
     if operation is OperationType.RESTORE:
         return Decision(Verb.RESTORE, "the Shoot has come from another seed", operation, accepts)
-    if reason := _why_reconcile(runtime, mode):
+    if reason := _why_reconcile(runtime, mode, begun=begun):
         return Decision(Verb.RECONCILE, reason, operation, accepts)
     return Decision(None, "the last operation succeeded, and nobody asks for another")
 
@@ -161,7 +164,7 @@ def _deletion(runtime: ContainerRuntime, shoot: Shoot, *, accepts: bool) -> Deci
     return Decision(Verb.DELETE, "it is being deleted", OperationType.DELETE, accepts)
 
 
-def _why_reconcile(runtime: ContainerRuntime, mode: TriggerMode) -> str:
+def _why_reconcile(runtime: ContainerRuntime, mode: TriggerMode, *, begun: bool) -> str:
     last = runtime.status.last_operation
     if runtime.operation == gardener.OPERATION_RECONCILE:
         return f"{gardener.OPERATION} is {gardener.OPERATION_RECONCILE}"
@@ -171,4 +174,6 @@ def _why_reconcile(runtime: ContainerRuntime, mode: TriggerMode) -> str:
         return f"the last operation, {last.type}, is {last.state or 'without a state'}"
     if mode is TriggerMode.GENERATION and runtime.status.observed_generation != runtime.metadata.generation:
         return f"generation {runtime.metadata.generation} of its spec has not been looked at"
+    if mode is TriggerMode.GENERATION and begun:
+        return "the controller has begun, and its settings may be others"
     return ""

@@ -137,6 +137,10 @@ class Client:
         configuration.keep_alive = True  # a peer that is gone is noticed within three minutes, also by a watch
         self._api = ApiClient(configuration)
 
+    def sibling(self) -> Client:
+        """Another client with the same credentials and connections of its own, which whoever asks closes."""
+        return Client(self._credentials, timeout=self._timeout, silence=self._silence, observe=self._observe)
+
     def __enter__(self) -> Self:
         return self
 

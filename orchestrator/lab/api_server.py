@@ -25,7 +25,7 @@ from orchestrator.lab.ports import LOOPBACK, kept_ports
 from orchestrator.lab.process import Process, await_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
@@ -56,6 +56,7 @@ class ApiServer:
         tokens: bearer tokens and the users they stand for; what those may do is RBAC's.
         store: an etcd that others use too, and that somebody else starts and stops; by default one of its own.
         prefix: below which it keeps everything in that etcd.
+        audited: the users whose requests are written down; see :meth:`requests`.
 
     Raises:
         MissingComponentError: when it is started: the programs are not built.
@@ -69,12 +70,14 @@ class ApiServer:
         *,
         store: EtcdServer | None = None,
         prefix: str = "/registry",
+        audited: Collection[str] = (),
     ) -> None:
         self._directory = directory
         self._tokens = dict(tokens or {})
         self._owns_store = store is None
         self._store = store or EtcdServer(directory)
         self._prefix = prefix
+        self._audited = sorted(audited)
         (self.port,) = kept_ports(directory / "kube-apiserver.ports", 1)
         self.process = Process("kube-apiserver", directory)
         self.clients = ClientAuthority(directory)
@@ -182,10 +185,32 @@ class ApiServer:
             "current-context": "lab",
         }
 
+    def requests(self, holding: str = "") -> list[dict[str, Any]]:
+        """The audit events of what the audited users have asked so far, in their order.
+
+        One is as https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/ has it; a watch is there from its
+        beginning, and again at its end.
+
+        Args:
+            holding: only those with this text in their JSON, which is faster than to look at all.
+        """
+        log = self._directory / "audit.log"
+        text = log.read_text(encoding="utf-8") if log.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines() if holding in line]
+
     def _write_files(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if self._audited:
+            policy = {
+                "apiVersion": "audit.k8s.io/v1",
+                "kind": "Policy",
+                "omitStages": ["RequestReceived"],
+                "rules": [{"level": "Metadata", "users": self._audited}, {"level": "None"}],
+            }
+            replace_file(self._directory / "audit.json", json.dumps(policy))
         if (self._directory / "tokens.csv").exists():  # the last of them
             return
-        self._directory.mkdir(parents=True, exist_ok=True)
         self.clients.make_account_key()
         self.clients.make()
         self.clients.sign(_ADMIN, "admin", _MASTERS)
@@ -203,6 +228,14 @@ class ApiServer:
             f"--cert-dir={self._directory / 'serving'}",
             f"--client-ca-file={self.clients.certificate}",
             *([f"--token-auth-file={self._directory / 'tokens.csv'}"] if self._tokens else []),
+            *(
+                [
+                    f"--audit-policy-file={self._directory / 'audit.json'}",
+                    f"--audit-log-path={self._directory / 'audit.log'}",
+                ]
+                if self._audited
+                else []
+            ),
             "--allow-privileged=true",
             *(self._arguments_of_nodes() if self.serves_nodes else _WITHOUT_NODES),
             f"--service-cluster-ip-range={SERVICES}",

@@ -33,7 +33,7 @@ from orchestrator.lab.scheduler import Scheduler
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.lab.cluster_node import ClusterNode
@@ -48,6 +48,7 @@ class Cluster(Startable):
         nodes: whether there may be nodes. Then root and podman are needed, the API servers listen where nodes reach
             them, and the Shoot has a scheduler and all controllers. The directory of a Cluster that had nodes does.
         name: part of the names of the nodes, for people; who had nodes before keeps theirs.
+        audited: the users whose requests the API server of the seed writes down.
 
     Attributes:
         seed: the API server of the seed; it knows Gardener's kinds.
@@ -60,11 +61,17 @@ class Cluster(Startable):
     """
 
     def __init__(
-        self, directory: Path, tokens: Mapping[str, str] | None = None, *, nodes: bool = False, name: str = "cluster"
+        self,
+        directory: Path,
+        tokens: Mapping[str, str] | None = None,
+        *,
+        nodes: bool = False,
+        name: str = "cluster",
+        audited: Collection[str] = (),
     ) -> None:
         self._directory = directory
         self._store = EtcdServer(directory)
-        self.seed = ApiServer(directory / "seed", tokens, store=self._store, prefix="/seed")
+        self.seed = ApiServer(directory / "seed", tokens, store=self._store, prefix="/seed", audited=audited)
         self.shoot = ApiServer(directory / "shoot", tokens, store=self._store, prefix="/shoot")
         self.controller_manager = ControllerManager(directory / "controller-manager", self.shoot)
         self.scheduler = Scheduler(directory / "scheduler", self.shoot)

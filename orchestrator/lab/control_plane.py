@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.lab import gardener, kubernetes
 from orchestrator.lab.etcd import etcd
+from orchestrator.lab.helm_build import helm
 from orchestrator.lab.program import Progress, silent
 
 if TYPE_CHECKING:
@@ -22,13 +23,15 @@ BUILD: Final = "make control-plane"
 
 
 def builds() -> tuple[KeptBuild, ...]:
-    """What a cluster needs, what others need first."""
+    """What a cluster needs, what others need first; then what the tests of the chart need."""
     return (
         etcd(),
         kubernetes.kubernetes(),
         kubernetes.controller_manager(),
         gardener.definitions(),
         gardener.resource_manager(),
+        gardener.packaging_definitions(),
+        helm(),
     )
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.gvisor.gomodule import ModuleBuild
 from orchestrator.lab.kept_build import KeptBuild
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VERSION: Final = "1.149.3"
 _MODULE: Final = "github.com/gardener/gardener"
@@ -26,6 +29,12 @@ DEFINITIONS: Final = (
     "10-crd-resources.gardener.cloud_managedresources.yaml",
 )
 """The names of the files with the definitions."""
+
+PACKAGING_DEFINITIONS: Final = {
+    "extensions.yaml": "example/operator/10-crd-operator.gardener.cloud_extensions.yaml",
+    "verticalpodautoscalers.yaml": "example/seed-crds/10-crd-autoscaling.k8s.io_verticalpodautoscalers.yaml",
+}
+"""The definitions that the chart and its registration are checked by, with their places in the module."""
 
 
 def resource_manager() -> KeptBuild:
@@ -50,8 +59,17 @@ def resource_manager() -> KeptBuild:
 
 def definitions() -> KeptBuild:
     """The three definitions that a seed of the lab has: seconds, where the resource manager takes minutes."""
+    return _files("gardener-definitions", {name: f"example/seed-crds/{name}" for name in DEFINITIONS})
+
+
+def packaging_definitions() -> KeptBuild:
+    """Those that the chart's tests need besides."""
+    return _files("gardener-packaging-definitions", PACKAGING_DEFINITIONS)
+
+
+def _files(name: str, files: Mapping[str, str]) -> KeptBuild:
     return KeptBuild(
-        "gardener-definitions",
+        name,
         ModuleBuild(
             label=f"Gardener {VERSION}",
             path=_MODULE,
@@ -59,7 +77,7 @@ def definitions() -> KeptBuild:
             sum=_SUM,
             programs={},
             link="",
-            files={name: f"example/seed-crds/{name}" for name in DEFINITIONS},
+            files=files,
         ),
         platform.machine(),
     )

@@ -1,7 +1,8 @@
 """A seed and a shoot of real parts for the cases; each case has a Shoot's namespace of its own.
 
 Controllers run in the test's process where a case looks into them, and as ``gvisor-nodes controller`` where the process
-is the matter. What is not built is an error with the command that builds it.
+is the matter. Either way they are a user who may in the seed what the chart allows, and no test passes in which that was
+not enough. What is not built is an error with the command that builds it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from chart import CONTROLLER, NAMESPACE, POOR, RELEASE, Rights, refused, seed_values
 from landscape import Beacon, Running, Shoot, controller_process, eventually, with_options
 
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES
@@ -23,6 +25,7 @@ from orchestrator.kube.client import Client
 from orchestrator.kube.credentials import from_file
 from orchestrator.kube.resource import Resource
 from orchestrator.lab.cluster import Cluster
+from orchestrator.lab.helm import Helm
 
 RESTRICTED = "a-token-of-a-controller"
 VIEWER = "a-token-of-a-viewer"
@@ -40,9 +43,43 @@ WEBHOOKS = Resource(
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     """etcd, the API servers of seed and shoot, and what works on them."""
-    tokens = {RESTRICTED: "restricted", VIEWER: "viewer"}
-    with Cluster(tmp_path_factory.mktemp("contract"), tokens=tokens) as running:
+    tokens = {RESTRICTED: "restricted", VIEWER: "viewer", CONTROLLER: "controller", POOR: "poor"}
+    with Cluster(tmp_path_factory.mktemp("contract"), tokens=tokens, audited=["controller", "poor"]) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory):
+    """Renders the chart."""
+    return Helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def rights(cluster, seed, helm):
+    """Every controller here is this user, who may what the chart rendered for a seed allows."""
+    one = Rights(seed, helm.template(RELEASE, NAMESPACE, seed_values()), "controller", NAMESPACE)
+    one.grant()
+    return one
+
+
+@pytest.fixture(scope="session")
+def controllers_kubeconfig(cluster, rights, tmp_path_factory):
+    """The file by which a controller is that user."""
+    path = tmp_path_factory.mktemp("controller") / "kubeconfig"
+    path.write_text(json.dumps(cluster.seed.kubeconfig(CONTROLLER)))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_forbidden(request):
+    """Case 86 for every other case: the chart's rights were enough for it."""
+    if "rights" not in request.fixturenames:
+        yield
+        return
+    server = request.getfixturevalue("cluster").seed
+    before = len(refused(server, "controller"))
+    yield
+    assert [] == refused(server, "controller")[before:], "the chart's roles do not allow it"
 
 
 @pytest.fixture(scope="session")
@@ -104,12 +141,12 @@ def lonely_shoot(make_shoot):
 class _Controllers:
     """Starts controllers in this process, and counts what they were answered."""
 
-    def __init__(self, cluster):
-        self._cluster = cluster
+    def __init__(self, kubeconfig):
+        self._kubeconfig = kubeconfig
         self.answers = []
 
     def client(self):
-        return Client(from_file(self._cluster.seed.kubeconfig_file), observe=self.observe)
+        return Client(from_file(self._kubeconfig), observe=self.observe)
 
     def observe(self, verb, code):
         self.answers.append((verb, code))
@@ -122,9 +159,9 @@ class _Controllers:
 
 
 @pytest.fixture
-def controller(cluster):
+def controller(controllers_kubeconfig):
     """``with controller() as running``: a controller that leads while the block lasts."""
-    return _Controllers(cluster)
+    return _Controllers(controllers_kubeconfig)
 
 
 @pytest.fixture
@@ -263,18 +300,23 @@ class _InterruptedClient(Client):
 
 
 @pytest.fixture
-def interrupted_client(cluster):
+def interrupted_client(controllers_kubeconfig):
     """A client before whose first patch of finalizers this function is called."""
     with ExitStack() as stack:
-        yield lambda meanwhile: stack.enter_context(
-            _InterruptedClient(from_file(cluster.seed.kubeconfig_file), meanwhile)
-        )
+        yield lambda meanwhile: stack.enter_context(_InterruptedClient(from_file(controllers_kubeconfig), meanwhile))
 
 
 @pytest.fixture
-def process(cluster, tmp_path, seed):
+def process(controllers_kubeconfig, rights, tmp_path):
     """``with process() as one``: ``gvisor-nodes controller`` runs while the block lasts; see ControllerProcess."""
-    return lambda **settings: controller_process(tmp_path, cluster.seed.kubeconfig_file, settings)
+
+    def start(**settings):
+        for section in ("leaderElection", "heartbeat"):
+            if namespace := settings.get(section, {}).get("namespace"):
+                rights.grant_in(namespace)
+        return controller_process(tmp_path, controllers_kubeconfig, settings)
+
+    return start
 
 
 @pytest.fixture

@@ -117,14 +117,32 @@ class Shoot:
         self.patch(pool, {"metadata": {"annotations": annotations}})
         self.client.delete(CONTAINER_RUNTIMES, f"gvisor-{pool}", self.namespace)
 
-    def add_node(self, name, addresses=(), **labels):
-        """A Node in the Shoot, where no kubelet answers; addresses by their type. Returns its name."""
+    def add_node(self, name, addresses=(), *, ready=True, **labels):
+        """A Node in the Shoot, where nobody but this class plays the kubelet; addresses by their type.
+
+        Returns its name.
+        """
         metadata = {"name": f"{self.namespace}-{name}", "labels": labels}
         self.target.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
         self._nodes.append(metadata["name"])
-        status = {"addresses": [{"type": kind, "address": address} for kind, address in addresses]}
+        addresses = [{"type": kind, "address": address} for kind, address in addresses]
+        status = {"addresses": addresses, "nodeInfo": {"containerRuntimeVersion": "containerd://2.4.2"}}
         self.target.patch(NODES, metadata["name"], {"status": status}, "", "status")
+        self.heard_of(metadata["name"], ready=ready)
         return metadata["name"]
+
+    def heard_of(self, node, *, ready=True):
+        """Let a Node's kubelet say that it is ready, or let it be unheard."""
+        condition = {"type": "Ready", "status": "True" if ready else "Unknown"}
+        self.target.patch(NODES, node, {"status": {"conditions": [condition]}}, "", "status")
+
+    def grant_access(self):
+        """The Secret by which the controller reaches the Shoot's own API server, as gardenlet keeps it."""
+        encoded = base64.b64encode(json.dumps(self._cluster.shoot.kubeconfig()).encode()).decode()
+        metadata = {"namespace": self.namespace, "name": "gardener-internal"}
+        self.client.create(
+            SECRETS, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"kubeconfig": encoded}}
+        )
 
     def target_kubeconfig(self, token):
         """The kubeconfig of the Shoot's own API server, for a token."""

@@ -11,6 +11,7 @@ from gardener_objects import CONFIGURATION, README_CONTAINER_RUNTIME
 from landscape import FINALIZER, NAMESPACES, Running, controller_process, eventually, facts, version, with_options
 
 from orchestrator.controller.definition import DEFINITIONS, definition, ensure_definition
+from orchestrator.controller.installation import Installation
 from orchestrator.controller.kinds import CONFIG_MAPS, CONTAINER_RUNTIMES, RUNTIME_CLASSES, SERVICE_ACCOUNTS
 from orchestrator.controller.verb import TriggerMode
 from orchestrator.kube import api_error
@@ -173,6 +174,15 @@ def test_a_changed_spec_is_acted_upon_and_the_same_again_writes_nothing(pools):
         assert before == [
             version(one) for one in (pools.runtime_class(), pools.of(CONFIG_MAPS), pools.of(SERVICE_ACCOUNTS))
         ]
+
+
+def test_a_controller_that_begins_with_another_release_brings_it_without_being_asked(pools):
+    pools.apply()
+    with Running(pools.client, STANDALONE):
+        pools.await_observed()
+    other = with_options(standalone=True, mode=TriggerMode.GENERATION, installation=Installation(release="20250205.0"))
+    with Running(pools.client, other):
+        eventually(lambda: "20250205.0" in pools.of(CONFIG_MAPS)["data"]["variables.json"])
 
 
 def test_a_deletion_removes_the_pools_objects_and_the_last_one_the_runtime_class(pools):

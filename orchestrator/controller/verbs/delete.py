@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.controller.delivery import Delivered
+
 if TYPE_CHECKING:
     from orchestrator.api.container_runtime import ContainerRuntime
-    from orchestrator.controller.delivery import Delivered, Delivery
+    from orchestrator.controller.delivery import Delivery, Nodes
 
 
-def delete(runtime: ContainerRuntime, delivery: Delivery) -> Delivered:
-    """Take back what was brought, until it is gone; see :class:`~orchestrator.controller.delivery.Delivery`."""
-    return delivery.take_back(runtime, wait=True)
+def delete(runtime: ContainerRuntime, delivery: Delivery, nodes: Nodes) -> Delivered:
+    """Clear the nodes, which need what was brought for that, then take it back until it is gone."""
+    waits = nodes.release(runtime)
+    return Delivered(waits=waits) if waits is not None else delivery.take_back(runtime, wait=True)

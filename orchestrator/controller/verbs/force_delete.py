@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.api.container_runtime import ContainerRuntime
-    from orchestrator.controller.delivery import Delivered, Delivery
+    from orchestrator.controller.delivery import Delivered, Delivery, Nodes
 
 
-def force_delete(runtime: ContainerRuntime, delivery: Delivery) -> Delivered:
+def force_delete(runtime: ContainerRuntime, delivery: Delivery, _nodes: Nodes) -> Delivered:
     """Ask for the deletions and go; see :class:`~orchestrator.controller.delivery.Delivery`."""
     return delivery.take_back(runtime, wait=False)

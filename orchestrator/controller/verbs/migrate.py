@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.api.container_runtime import ContainerRuntime
-    from orchestrator.controller.delivery import Delivered, Delivery
+    from orchestrator.controller.delivery import Delivered, Delivery, Nodes
 
 
-def migrate(runtime: ContainerRuntime, delivery: Delivery) -> Delivered:
+def migrate(runtime: ContainerRuntime, delivery: Delivery, _nodes: Nodes) -> Delivered:
     """Let go; see :class:`~orchestrator.controller.delivery.Delivery`."""
     return delivery.let_go(runtime)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.api.container_runtime import ContainerRuntime
-    from orchestrator.controller.delivery import Delivered, Delivery
+    from orchestrator.controller.delivery import Delivered, Delivery, Nodes
 
 
-def restore(runtime: ContainerRuntime, delivery: Delivery) -> Delivered:
+def restore(runtime: ContainerRuntime, delivery: Delivery, _nodes: Nodes) -> Delivered:
     """Bring what is wanted; see :class:`~orchestrator.controller.delivery.Delivery`."""
     return delivery.deliver(runtime)

@@ -7,6 +7,7 @@ from gardener_objects import NAMESPACE, cluster, container_runtime
 
 from orchestrator.api.merge_patch import merge
 from orchestrator.controller.intake import Intake
+from orchestrator.controller.verb import TriggerMode
 
 KEY = (NAMESPACE, "gvisor-a")
 ASKED = container_runtime()
@@ -19,10 +20,13 @@ SHARED, POOL = "extension-runtime-gvisor", "extension-runtime-gvisor-installatio
 
 
 class World:
-    def __init__(self, *there, news=False):
+    def __init__(self, *there, news=False, mode=TriggerMode.ANNOTATION):
         self.added = []
         self.intake = Intake(
-            self.added.append, lambda namespace: there if namespace in {"", NAMESPACE} else (), is_news=lambda _: news
+            self.added.append,
+            lambda namespace: there if namespace in {"", NAMESPACE} else (),
+            mode=mode,
+            is_news=lambda _: news,
         )
 
 
@@ -42,6 +46,13 @@ def test_nothing_is_taken_in_before_it_is_open_or_after_it_is_closed():
 
 def test_opening_looks_at_everything_that_is_not_as_it_was_asked_for():
     world = World(ASKED, SETTLED, container_runtime("b", spec={"type": "kata"}), UNREADABLE)
+    world.intake.open()
+
+    assert [KEY] == world.added
+
+
+def test_where_generations_trigger_opening_looks_at_everything_of_ours():
+    world = World(SETTLED, container_runtime("b", spec={"type": "kata"}), UNREADABLE, mode=TriggerMode.GENERATION)
     world.intake.open()
 
     assert [KEY] == world.added

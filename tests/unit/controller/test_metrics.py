@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from orchestrator.controller.metrics import ALL, Metrics, Result
+from orchestrator.controller.metrics import ALL, NODE_STATES, Metrics, Result
 from orchestrator.controller.verb import Verb
+from orchestrator.execution.job_result import JobOutcome
 from orchestrator.kube.resource import Resource
 from orchestrator.kube.work_queue import WorkQueue
 
@@ -105,6 +108,43 @@ def test_begun_watches_are_counted_by_resource_and_reason():
     metrics.watch_restarts(NODES)("expired")
 
     assert value(metrics, "gvisor_nodes_watch_restarts_total", resource="nodes", reason="expired") == 1
+
+
+@pytest.mark.feature("G7")
+def test_nodes_are_counted_by_state_and_those_that_are_gone_no_longer():
+    metrics = Metrics()
+
+    metrics.nodes(["Ready", "Failed", "Ready"])
+    metrics.nodes(["Ready", "Pending"])
+
+    assert {"Ready": 1, "Pending": 1} == {
+        dict(labels)["state"]: number
+        for (name, labels), number in samples(metrics).items()
+        if name == "gvisor_nodes_nodes" and number
+    }
+    assert len(NODE_STATES) == len(series(metrics, "gvisor_nodes_nodes"))
+
+
+@pytest.mark.feature("G7")
+def test_runs_are_counted_by_action_and_outcome_and_timed_by_action():
+    metrics = Metrics()
+
+    metrics.run_ended("apply", "changed", 12.0)
+    metrics.run_ended("apply", "refused", 3.0)
+    metrics.run_ended("a stranger's", "word", 1.0)
+
+    assert value(metrics, "gvisor_nodes_runs_total", action="apply", outcome="refused") == 1
+    assert value(metrics, "gvisor_nodes_runs_total", action="other", outcome="other") == 1
+    assert value(metrics, "gvisor_nodes_run_duration_seconds_sum", action="apply") == 15
+
+
+@pytest.mark.parametrize("word", [*get_args(JobOutcome.__value__), "unproved"])
+def test_every_outcome_of_a_run_has_its_own_series(word):
+    metrics = Metrics()
+
+    metrics.run_ended("remove", word, 1.0)
+
+    assert value(metrics, "gvisor_nodes_runs_total", action="remove", outcome=word) == 1
 
 
 @pytest.mark.parametrize("status", [299, 470, 999, 12345])

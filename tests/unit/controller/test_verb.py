@@ -78,6 +78,14 @@ def test_without_gardenlet_a_changed_spec_is_enough():
     assert "generation 2" in decision.reason
 
 
+def test_a_controller_that_begins_reconciles_what_nobody_will_ask_for():
+    settled = runtime(None, ("Create", "Succeeded"))
+
+    assert NOTHING == outcome(decided(settled, begun=True))
+    assert Verb.RECONCILE is decided(settled, begun=True, mode=TriggerMode.GENERATION).verb
+    assert NOTHING == outcome(decided(settled, mode=TriggerMode.GENERATION))
+
+
 def test_without_gardenlet_an_unchanged_spec_is_left_alone_and_annotations_are_obeyed():
     same = runtime(None, ("Create", "Succeeded"))
 

@@ -1,0 +1,102 @@
+"""The nodes' side of a run: what the Job controller, the scheduler and a kubelet would make of a Job of ours.
+
+Everything is written to the real API server, and nothing runs. The results are those that the program in the Job writes.
+"""
+
+from __future__ import annotations
+
+import json
+
+from landscape import eventually
+
+from orchestrator.api.workload import JOB_NAME
+from orchestrator.controller.kinds import JOBS, PODS
+from orchestrator.controller.nodes import job
+from orchestrator.controller.pool_objects import NAMESPACE
+from orchestrator.execution.job_result import JobResult, render
+from orchestrator.kube.api_error import ForbiddenError
+from orchestrator.kube.client import Selection
+
+
+class PlayedKubelet:
+    """Use it in a ``with`` block: what it has made, and the Jobs it was given, are gone afterwards.
+
+    Args:
+        client: of the cluster with the nodes.
+    """
+
+    def __init__(self, client):
+        self._client = client
+        self._served = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for name, pod in self._served.items():
+            self._client.delete(PODS, pod, NAMESPACE)
+            self._client.delete(JOBS, name, NAMESPACE)
+
+    def jobs(self, node=None):
+        """The Jobs of a node, or of all, the oldest first."""
+        pages = self._client.pages(JOBS, Selection(NAMESPACE, labels=job.SELECTOR))
+        there = [raw for page in pages for raw in page.items]
+        mine = [raw for raw in there if node in {None, raw["metadata"]["annotations"][job.NODE]}]
+        return sorted(mine, key=lambda raw: int(raw["metadata"]["resourceVersion"]))
+
+    def await_job(self, node):
+        """The Job of a node that it has not served yet."""
+
+        def new():
+            return next((raw for raw in self.jobs(node) if raw["metadata"]["name"] not in self._served), None)
+
+        return eventually(new, what=lambda: f"no Job for {node}")
+
+    def begins(self, node, **state):
+        """Make the pod of a node's next Job, its container in this state; return the Job."""
+        raw = self.await_job(node)
+        name, template = raw["metadata"]["name"], raw["spec"]["template"]
+        metadata = {**template["metadata"], "name": f"{name}-1", "namespace": NAMESPACE}
+        metadata["labels"] = {**metadata["labels"], JOB_NAME: name}
+        # Its ServiceAccount may not have been applied yet; the Job controller would try again.
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        eventually(lambda: self._created(pod))
+        self._served[name] = metadata["name"]
+        self._says(name, "Pending", state or {"waiting": {"reason": "ContainerCreating"}})
+        return raw
+
+    def ends(self, node, outcome="changed", **more):
+        """Let a node's next Job end with a result; return the Job."""
+        raw = self.begins(node)
+        action = raw["metadata"]["labels"]["gvisor-nodes/action"]
+        fingerprint = raw["metadata"]["annotations"]["gvisor-nodes/fingerprint"]
+        proved = action == "apply" and outcome in {"ok", "changed"}
+        told = {"fingerprint": fingerprint, "proved": proved}
+        if proved:
+            told |= {"release": _release(raw), "generation": 1}
+        result = JobResult(action=action, outcome=outcome, **told | more)
+        self.says(raw, render(result), 0 if result.succeeded else 1)
+        return raw
+
+    def says(self, raw, message, exit_code=0):
+        """Let the container of a Job that has begun end with these words."""
+        times = {"startedAt": "2026-08-21T10:00:00Z", "finishedAt": "2026-08-21T10:00:01Z"}
+        reason = "Error" if exit_code else "Completed"
+        ended = {"terminated": {"exitCode": exit_code, "reason": reason, "message": message, **times}}
+        self._says(raw["metadata"]["name"], "Failed" if exit_code else "Succeeded", ended)
+
+    def _says(self, name, phase, state):
+        container = {"name": "gvisor-nodes", "image": "example/gvisor-nodes:test", "imageID": "", "ready": False}
+        status = {"phase": phase, "containerStatuses": [{**container, "restartCount": 0, "state": state}]}
+        self._client.patch(PODS, self._served[name], {"status": status}, NAMESPACE, "status")
+
+    def _created(self, pod):
+        try:
+            return self._client.create(PODS, pod)
+        except ForbiddenError:
+            return None
+
+
+def _release(raw):
+    variables = json.loads(raw["spec"]["template"]["metadata"]["annotations"][job.VARIABLES])
+    return variables["runsc_release"]
