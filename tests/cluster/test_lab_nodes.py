@@ -15,7 +15,8 @@ from orchestrator.errors import GvisorNodesError
 from orchestrator.lab import background
 from orchestrator.lab.box import BOX_IMAGE, box_archive
 from orchestrator.lab.cluster import Cluster
-from orchestrator.lab.engine import CLUSTER_LABEL, find_engine
+from orchestrator.lab.cluster_nodes import remove_orphans
+from orchestrator.lab.engine import CLUSTER_LABEL, STATE_LABEL, find_engine
 from orchestrator.lab.kubelet import PROGRAMS
 from orchestrator.lab.paths import cache_directory
 from orchestrator.lab.tree import WRITTEN_BY_A_KUBELET, difference, snapshot
@@ -197,6 +198,21 @@ def test_a_kubelet_that_does_not_start_is_told_with_what_it_said_and_nothing_of_
 
     assert "taint" in caught.value.why
     assert 40 not in lab.node_kinds()
+
+
+def test_what_a_cluster_left_whose_directory_is_gone_is_found_and_removed(lab, nodes, tmp_path):
+    engine = find_engine()
+    mark = f"test-{secrets.token_hex(3)}"
+    name = f"gvisor-nodes-{mark}"
+    labels = {CLUSTER_LABEL: mark, STATE_LABEL: str(tmp_path / "gone")}
+    engine.add_network(name, labels)
+    image = engine.call("inspect", "--format={{.Image}}", nodes[0].name, what="look").stdout.strip()
+    engine.hold_network(f"{name}-network", image, network=name, labels=labels)
+
+    assert f"{name}-network" in remove_orphans(engine)
+
+    assert (engine.containers(mark, label=CLUSTER_LABEL), engine.networks(mark, label=CLUSTER_LABEL)) == ([], [])
+    assert {node.name for node in nodes} <= containers()
 
 
 @pytest.fixture
