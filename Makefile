@@ -108,7 +108,7 @@ control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for t
 	@$(PYTHON) scripts/build-control-plane
 
 .PHONY: cluster
-cluster: control-plane ## Only the tests on a real API server
+cluster: control-plane ## Only the tests on a real API server, and on nodes with real kubelets
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q
 
 .PHONY: e2e
