@@ -1,6 +1,6 @@
 """The entry point: the commands by name, errors as text and exit code, help in well under half a second.
 
-``lab``, ``releases`` and ``drivers`` are rooms of their own and are imported when they are asked for.
+``job``, ``lab``, ``releases`` and ``drivers`` are rooms of their own and are imported when they are asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from orchestrator.errors import GvisorNodesError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LAZY = {"releases": "orchestrator.cli.releases", "drivers": "orchestrator.cli.drivers", "lab": "orchestrator.cli.lab"}
+LAZY = {
+    "job": "orchestrator.cli.job",
+    "releases": "orchestrator.cli.releases",
+    "drivers": "orchestrator.cli.drivers",
+    "lab": "orchestrator.cli.lab",
+}
 """Groups of commands by name: modules with a typer application named ``app``."""
 
 EXIT_CODES = {

@@ -1,7 +1,7 @@
 """The node as a proof needs it: an address for gRPC, and somebody there who looks at processes.
 
-Two ways, told apart by the request: direct (this machine is the node, or holds its socket and its /proc), and through
-a prefix (`session`, `bridge`). Both answer the same questions, so nothing above here knows which it is.
+Three ways, told apart by the request: direct (this machine is the node), direct from a pod that sees the node below
+a root, and through a prefix (`session`, `bridge`). All answer the same questions; nothing above here knows which it is.
 """
 
 from __future__ import annotations
@@ -51,6 +51,23 @@ class DirectNode:
         return unpack(verb, node_side.answer({"verb": verb, "arguments": arguments}))
 
 
+class HostNode:
+    """The machine we run on, seen from a pod: its files are below a root, its processes and sockets are ours to see."""
+
+    fault = ""
+
+    def __init__(self, request: Request) -> None:
+        self.address = request.root + request.socket
+        self._request = request
+
+    def ask(self, verb: str, within: float, /, **arguments: Any) -> dict[str, Any]:  # noqa: ARG002 -- nothing can be late
+        """Answer it here, for the node's paths."""
+        arguments["root"] = self._request.root
+        if verb == "flags":
+            arguments["enter"] = list(self._request.enter)
+        return unpack(verb, node_side.answer({"verb": verb, "arguments": arguments}))
+
+
 class RemoteNode:
     """A node behind a prefix."""
 
@@ -84,7 +101,7 @@ def reach(request: Request, seconds: float, stop: Stop) -> Iterator[Node]:
         AccessError, InvalidInputError, MissingComponentError: as `Session.open`.
     """
     if not request.access.argv:
-        yield DirectNode(request.socket)
+        yield HostNode(request) if request.root else DirectNode(request.socket)
         return
     session = Session()
     session.open(request.access, request.python, seconds, stop)

@@ -50,9 +50,12 @@ def read_text(path: str) -> str | None:
 
 
 def cgroup_mounts(root: str) -> dict[str, tuple[str, str]]:
-    """Where cgroups are mounted: controller name ("" for cgroup v2) to (root of the mount, mount point)."""
+    """Where cgroups are mounted: controller name ("" for cgroup v2) to (root of the mount, mount point).
+
+    For process 1: in a pod our own mounts are others.
+    """
     mounts = {}
-    for line in (read_text(root + "/proc/self/mountinfo") or "").splitlines():
+    for line in (read_text(root + "/proc/1/mountinfo") or "").splitlines():
         left, _, right = line.partition(" - ")
         fields, kind = left.split(), right.split()
         if len(fields) < 5 or len(kind) < 3:  # noqa: PLR2004 -- see proc(5), mountinfo
@@ -124,12 +127,13 @@ def processors(text: str) -> float | None:
     return int(words[0]) / int(words[1])
 
 
-def inspect(pid: int, runsc: str) -> dict[str, Any]:
-    """What a process of the node is, from /proc.
+def inspect(pid: int, runsc: str, root: str = "") -> dict[str, Any]:
+    """What a process of the node is, from /proc, which names its files as the process itself does.
 
     Args:
         pid: of the process.
         runsc: the path that its exe is to be compared with.
+        root: where the node's root directory is for us.
 
     Returns:
         pid, exe ("" when the process is gone or not ours to look at), cmdline, kernel, runsc with its links resolved
@@ -145,25 +149,48 @@ def inspect(pid: int, runsc: str) -> dict[str, Any]:
     except OSError:
         words = []
     cmdline = [word.decode("utf-8", "replace") for word in words[:-1]]
-    found = {"pid": pid, "exe": exe, "cmdline": cmdline, "kernel": platform.release(), **limits(pid)}
-    return {**found, "runsc": os.path.realpath(runsc) if runsc else ""}
+    found = {"pid": pid, "exe": exe, "cmdline": cmdline, "kernel": platform.release(), **limits(pid, root)}
+    return {**found, "runsc": resolved(runsc, root) if runsc else ""}
 
 
-def flags(programs: list[list[str]]) -> dict[str, Any]:
+def resolved(path: str, root: str) -> str:
+    """The path on the node without links, each followed below ``root``, also one with an absolute target."""
+    done, left, links = "", path.split("/"), 0
+    while left:
+        step = os.path.normpath(done + "/" + left.pop(0))
+        try:
+            target = os.readlink(root + step) if links < 40 else ""  # noqa: PLR2004, PTH115 -- as the kernel gives up
+        except OSError:
+            target = ""
+        if target:
+            links += 1
+            left = target.split("/") + left
+            done = "" if target.startswith("/") else done
+        else:
+            done = "" if step == "/" else step
+    return done or "/"
+
+
+def flags(programs: list[list[str]], root: str = "", enter: list[str] | None = None) -> dict[str, Any]:
     """Let runsc judge its own flags: run the first of these command lines whose program is there.
 
     `runsc --root=<nothing> <flags> list` needs no sandbox and takes milliseconds; exit 2 is an unknown flag or a value
     outside an enumeration, 128 a combination that runsc forbids.
 
+    Args:
+        programs: command lines with paths of the node.
+        root: where the node's root directory is for us.
+        enter: what stands before a program that runs on the node.
+
     Returns:
         argv, rc (None: none of the programs is there), text: the first lines of what it said.
     """
     for argv in programs:
-        if not os.path.exists(argv[0]):  # noqa: PTH110
+        if not os.path.exists(root + argv[0]):  # noqa: PTH110
             continue
         try:
             done = subprocess.run(
-                argv,
+                [*(enter or []), *argv],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -181,7 +208,7 @@ def flags(programs: list[list[str]]) -> dict[str, Any]:
 HELD: list[int] = []
 
 
-def lock(folder: str, seconds: float) -> dict[str, Any]:
+def lock(folder: str, seconds: float, root: str = "") -> dict[str, Any]:
     """Take the node's proof lock, and keep it until this program ends.
 
     The lock is `flock` on the folder of containerd's socket: no file is made, two controllers see the same one, and
@@ -190,7 +217,7 @@ def lock(folder: str, seconds: float) -> dict[str, Any]:
     Returns:
         taken: whether it was to be had within the seconds.
     """
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder_fd = os.open(root + folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     end = time.monotonic() + seconds
     while True:
         try:

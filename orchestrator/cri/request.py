@@ -57,6 +57,8 @@ class Request:
     Args:
         verb: status, prove or clean (remove sandboxes that killed proofs left).
         access: how to reach the node.
+        root: where the node's root directory is for us, with direct access from a pod; "" where it is ours.
+        enter: what stands before a program of the node's then; programs get the node's own paths.
         socket: containerd's socket on the node.
         python: the node's Python.
         timeout: seconds for the whole, removal of the sandbox not counted.
@@ -68,6 +70,8 @@ class Request:
 
     verb: str
     access: Access = Access()
+    root: str = ""
+    enter: tuple[str, ...] = ()
     socket: str = "/run/containerd/containerd.sock"
     python: str = "/usr/bin/python3"
     timeout: float = 60.0
@@ -90,7 +94,8 @@ def parse(data: Any) -> Request:
     access = _table("access", table.get("access") or {}, Access)
     become = access.get("become")
     request = Request(
-        **{key: value for key, value in table.items() if key not in {"access", "expect"}},
+        **{key: value for key, value in table.items() if key not in {"access", "expect", "enter"}},
+        enter=_strings("enter", table.get("enter") or []),
         access=Access(
             argv=_strings("access.argv", access.get("argv") or []),
             become=None if become is None else _become(become),
@@ -98,7 +103,7 @@ def parse(data: Any) -> Request:
         ),
         expect=_expectation(table.get("expect") or {}),
     )
-    for name in ("verb", "socket", "python", "handler", "cgroup_parent"):
+    for name in ("verb", "root", "socket", "python", "handler", "cgroup_parent"):
         _is(name, getattr(request, name), str)
     if request.verb not in VERBS:
         raise _fault("verb", f"one of {', '.join(VERBS)} is wanted, not {request.verb!r}")

@@ -67,8 +67,8 @@ def search_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
-def require_programs() -> None:
-    """Check that what a run needs on this machine is installed.
+def require_programs(*, ssh: bool = True) -> None:
+    """Check that what a run needs on this machine is installed; ``ssh`` unless every connection is local.
 
     Raises:
         MissingComponentError: with the command that installs it.
@@ -78,6 +78,8 @@ def require_programs() -> None:
         "ssh": "install it: apt-get install openssh-client",
     }
     for program, remedy in remedies.items():
+        if program == "ssh" and not ssh:
+            continue
         if shutil.which(program, path=search_path()) is None:
             raise MissingComponentError(
                 f"{program} is missing on this machine", why=f"it is not in {search_path()}", remedy=remedy

@@ -45,7 +45,8 @@ class Options:
     """What ``ansible-playbook`` is told beyond playbook and inventory.
 
     ``limit`` is an Ansible host pattern, ``forks`` hosts at once, ``connect_timeout`` seconds for a connection attempt,
-    ``timeout`` seconds for the whole run, after which it is stopped like by SIGINT.
+    ``timeout`` seconds for the whole run, after which it is stopped like by SIGINT. ``ssh`` is false where every
+    connection is local, so that no client is needed.
     """
 
     limit: str | None = None
@@ -57,6 +58,7 @@ class Options:
     become_password: str | None = field(default=None, repr=False)
     connect_timeout: int | None = None
     timeout: float | None = None
+    ssh: bool = True
 
 
 def run(
@@ -95,7 +97,7 @@ def run(
     playbook_path = content.playbook(playbook)
     sources = inputs.inventory_sources(inventory)
     variables = inputs.extra_vars(extra_vars or {})
-    environment.require_programs()
+    environment.require_programs(ssh=options.ssh)
     started = time.monotonic()
     collector = Collector(on_event)
     directory = Path(tempfile.mkdtemp(prefix=f"gvn-{os.getpid()}-", dir=_private_parent()))

@@ -25,7 +25,7 @@ from orchestrator.lab.paths import cache_directory, replace_file
 from orchestrator.lab.program import PACKAGES, call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 VARIABLE = "GVISOR_NODES_LAB_ENGINE"
@@ -88,6 +88,7 @@ class Engine:
     build_options: tuple[str, ...]
     commit_options: tuple[str, ...]
     network_options: tuple[str, ...]
+    image_options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
     def call(
@@ -161,6 +162,28 @@ class Engine:
             self.call("commit", *self.commit_options, *_image_options(labels), name, tag, what=what)
         finally:
             self.remove_builds(name)
+
+    def build(
+        self, context: Path, tag: str, arguments: Mapping[str, str], labels: Mapping[str, str], *, platform: str
+    ) -> None:
+        """Make the image ``tag`` of the Containerfile in ``context``; what did not change since is not made again."""
+        self.call(
+            "build",
+            *self.image_options,
+            f"--platform={platform}",
+            f"--file={context / 'Containerfile'}",
+            f"--tag={tag}",
+            *(f"--build-arg={name}={value}" for name, value in arguments.items()),
+            *(f"--label={name}={value}" for name, value in labels.items()),
+            str(context),
+            what=f"{self.name} did not build the image {tag}",
+            timeout=1800,
+        )
+
+    def save(self, tag: str, archive: Path) -> None:
+        """Write the image as an archive in docker's format."""
+        options = ["--format=docker-archive"] if self.name == "podman" else []
+        self.call("save", *options, f"--output={archive}", tag, what=f"The image {tag} was not written", timeout=600)
 
     def remove_builds(self, name: str | None = None) -> None:
         """Remove the container in which an image was being made, or all of them."""
@@ -305,6 +328,8 @@ def podman() -> Engine:
         build_options=("--runtime=runc", "--cgroupns=private"),
         commit_options=("--quiet",),
         network_options=("--disable-dns",),
+        # Times of files are no part of an image: same content, same layers. Without a runtime, cgroups do not matter.
+        image_options=("--isolation=chroot", "--timestamp=0", "--layers", "--pull=never"),
         environment={"CONTAINERS_CONF": str(configuration)},
     )
 
@@ -318,6 +343,7 @@ def docker() -> Engine:
         build_options=(),
         commit_options=(),
         network_options=(),
+        image_options=("--network=none",),
     )
 
 

@@ -25,6 +25,7 @@ SCHEMA = 1
 
 DEFAULTS: Mapping[str, Any] = {
     "node_host_root": "/",
+    "node_host_live": False,
     "node_state_directory": "/var/lib/gvisor-nodes",
     "node_lock_timeout": 300,
     "node_lock_ttl": 180,
@@ -85,8 +86,15 @@ class DesiredState:
     debug_logs_group: str
     debug_logs_limits: Limits
     host_root: str
+    host_live: bool = False
+    """Whether a host runs whose root ``host_root`` is, where that is not ``/``."""
     keep_generations: int = 1
     """How many earlier generations stay for a rollback; no part of the fingerprint, it needs no proof."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a host runs there, with daemons to ask and sandboxes to start."""
+        return self.host_root == "/" or self.host_live
 
     @property
     def shim(self) -> str:
@@ -204,6 +212,10 @@ def _path(values: Mapping[str, Any], name: str) -> str:
     return path
 
 
+def _is_true(value: object) -> bool:
+    return value in (True, "true", "yes")
+
+
 def _number(values: Mapping[str, Any], name: str, lowest: int, highest: int) -> int:
     value = values[name]
     if isinstance(value, str) and value.isdecimal():
@@ -295,6 +307,7 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
             interval=_number(values, "debug_logs_interval", 1, 1440),
         ),
         host_root=_path(values, "node_host_root"),
+        host_live=_is_true(values["node_host_live"]),
         keep_generations=_number(values, "runsc_keep_generations", 0, 50),
     )
     if desired.handler == "runc":
@@ -311,7 +324,7 @@ def read_variables(variables: Mapping[str, Any], default_release: str) -> tuple[
         artifacts_directory=str(values["runsc_artifacts_directory"] or ""),
         releases_files=tuple(files),
         bucket=_bucket(values),
-        offline=values["runsc_offline"] in (True, "true", "yes"),
+        offline=_is_true(values["runsc_offline"]),
         check_releases=_releases(values, "nvproxy_check_releases"),
         rollback_generation=_number(values, "runsc_rollback_generation", 0, 10**9),
     )

@@ -130,7 +130,7 @@ def plan(desired: DesiredState, state: NodeState, known: Sequence[str] = ()) -> 
                 why = "containerd does not know the handler" if not edits[0].note else edits[0].note
                 file = edits[0].drop_in or state.containerd.config
                 changes.append(Change("containerd", f"handler {desired.handler} in {file}", why))
-    if state.host.root == "/":
+    if state.host.is_live:
         changes.extend(_proof(desired, state, changed=bool(changes)))
     elif state.sealed.get("fingerprint") != desired.fingerprint:
         changes.append(Change("seal", "record of the installation", "nothing was recorded for this state"))
@@ -231,7 +231,7 @@ def _containerd_preflight(state: NodeState) -> list[Refusal]:
             )
         )
         return found
-    if state.host.root == "/":
+    if state.host.is_live:
         if daemon.error or daemon.load == "not-found":
             found.append(
                 Refusal(

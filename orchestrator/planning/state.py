@@ -23,8 +23,14 @@ class Host(_View):
     max_user_namespaces: str = ""
     shell: bool = True
     root: str = "/"
+    live: bool = False
     boot_id: str = ""
     boot_seconds: float = 0.0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a host runs there; other roots are plain directories."""
+        return self.root == "/" or self.live
 
 
 class Storage(_View):

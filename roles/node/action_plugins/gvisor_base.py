@@ -106,7 +106,9 @@ class NodeAction(ActionBase):
     @property
     def place(self):
         """The arguments every module takes: where things are on this host."""
-        return {"host_root": self.desired.host_root, "state_directory": self.desired.state_directory}
+        desired = self.desired
+        root = {"host_root": desired.host_root, "host_live": desired.is_live}
+        return {**root, "state_directory": desired.state_directory}
 
     def remember_current(self):
         """The generation that a proof that fails goes back to: the current one, or the last proved where it is not."""
@@ -220,6 +222,8 @@ class NodeAction(ActionBase):
             "verb": verb,
             "access": self.access(),
             "python": self.memory["state"]["interpreter"],
+            "root": "" if self.desired.host_root == "/" else self.desired.host_root,
+            "enter": self.memory["state"]["enter"],
             "socket": self.state.containerd.socket,
             "handler": self.desired.handler,
             "expect": {

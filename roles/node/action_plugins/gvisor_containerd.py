@@ -123,7 +123,7 @@ class ActionModule(NodeAction):
         }
         if content is not None:
             arguments["content"] = base64.b64encode(content).decode()
-        self.memory["restarts"] = self.memory.get("restarts", 0) + (1 if self.desired.host_root == "/" else 0)
+        self.memory["restarts"] = self.memory.get("restarts", 0) + (1 if self.desired.is_live else 0)
         try:
             self.module("gvisor_containerd", **arguments)
         except GvisorNodesError as error:
@@ -131,7 +131,7 @@ class ActionModule(NodeAction):
 
     def check(self, *, gone=False):
         """The only success there is: CRI answers, and the running daemon shows our handler with our ConfigPath."""
-        if self.desired.host_root != "/":
+        if not self.desired.is_live:
             return
         status = self.cri("status", wait=True, timeout=float(self.settings.restart_timeout))
         if gone:
@@ -159,7 +159,7 @@ class ActionModule(NodeAction):
 
     def unchanged(self):
         """The file is right: a killed run may have written it without a restart, so ask the running daemon."""
-        if self.check_mode or self.desired.host_root != "/":
+        if self.check_mode or not self.desired.is_live:
             return self.answer("nothing to do")
         status = self.cri("status", timeout=20.0)
         if self.serves(status):

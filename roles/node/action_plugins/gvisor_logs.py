@@ -38,6 +38,7 @@ class ActionModule(NodeAction):
             state="packed",
             token=token,
             host_root=root,
+            host_live=self.desired.is_live,
             login=self._connection.get_option("remote_user") or "" if self._connection.transport == "ssh" else "",
             directory=self.desired.directory,
             debug_logs_directory=self.desired.debug_logs_directory,

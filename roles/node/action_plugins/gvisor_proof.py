@@ -19,7 +19,7 @@ class ActionModule(NodeAction):
     def act(self):
         if self.check_mode:
             return self.answer("check mode proves nothing")
-        if self.desired.host_root != "/":
+        if not self.desired.is_live:
             self.memory["proof"] = {"outcome": "not-possible"}
             return self.answer("no daemon runs from this root: nothing to prove")
         found = self.cri("prove", timeout=float(self.settings.proof_timeout))

@@ -84,7 +84,7 @@ class ActionModule(ContainerdAction):
 
     def lingers(self, handler, journal):
         """Whether the running daemon still serves what is no longer in its files: a removal was killed in between."""
-        if not journal.get("containerd") or self.desired.host_root != "/":
+        if not journal.get("containerd") or not self.desired.is_live:
             return False
         handlers = self.cri("status", timeout=20.0).get("handlers") or {}
         return (handlers.get(handler.name) or {}).get("config_path") == handler.config_path

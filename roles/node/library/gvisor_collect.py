@@ -13,6 +13,7 @@ description:
 options:
   token: {type: str, required: true, description: The token of the lease.}
   host_root: {type: path, default: /, description: The root directory of the host.}
+  host_live: {type: bool, default: false, description: Whether the host runs whose root that is.}
   state_directory: {type: path, required: true, description: Where the journal is.}
   directory: {type: path, required: true, description: Where releases and generations are.}
   containerd_state: {type: path, default: /run/containerd, description: 'State directory of containerd, for bundles.'}
@@ -25,7 +26,8 @@ author: The gvisor-nodes authors
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_generations import Collection
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError
+from ansible.module_utils.gvisor_root import Root
 
 
 def main():
@@ -33,6 +35,7 @@ def main():
         argument_spec={
             "token": {"type": "str", "required": True, "no_log": False},
             "host_root": {"type": "str", "default": "/"},
+            "host_live": {"type": "bool", "default": False},
             "state_directory": {"type": "str", "required": True},
             "directory": {"type": "str", "required": True},
             "containerd_state": {"type": "str", "default": "/run/containerd"},
@@ -43,7 +46,7 @@ def main():
         }
     )
     options = module.params
-    root = Root(options["host_root"])
+    root = Root(options["host_root"], options["host_live"])
     try:
         lease = Lease(root, options["token"])
         lease.renew()

@@ -12,6 +12,7 @@ options:
   state: {type: str, choices: [stage, commit, rollback], required: true, description: The step.}
   token: {type: str, default: '', description: The token of the lease; not needed to stage in memory.}
   host_root: {type: path, default: /, description: The root directory of the host.}
+  host_live: {type: bool, default: false, description: Whether the host runs whose root that is.}
   state_directory: {type: path, required: true, description: Where the journal is.}
   config: {type: path, description: The main configuration file.}
   drop_in: {type: path, description: 'The file to stage or write instead, which the main file imports.'}
@@ -33,7 +34,8 @@ import base64
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import daemon
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, describe
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, describe
+from ansible.module_utils.gvisor_root import Root
 from ansible.module_utils.gvisor_transaction import commit, roll_back, serve_again, stage
 
 
@@ -65,6 +67,7 @@ def main():
             "state": {"type": "str", "choices": ["stage", "commit", "rollback"], "required": True},
             "token": {"type": "str", "default": "", "no_log": False},
             "host_root": {"type": "str", "default": "/"},
+            "host_live": {"type": "bool", "default": False},
             "state_directory": {"type": "str", "required": True},
             "config": {"type": "str"},
             "drop_in": {"type": "str"},
@@ -82,10 +85,11 @@ def main():
         supports_check_mode=True,
     )
     options = dict(module.params, _memory=module.check_mode)
+    root = Root(options["host_root"], options["host_live"])
     if module.check_mode and options["state"] != "stage":
-        module.exit_json(changed=True, daemon=daemon(options["service"]))
+        module.exit_json(changed=True, daemon=daemon(root, options["service"]))
     try:
-        answer = act(Root(options["host_root"]), options)
+        answer = act(root, options)
     except NodeError as error:
         module.fail_json(msg=str(error), node_error=error.answer)
     except OSError as error:

@@ -13,6 +13,7 @@ description:
 options:
   token: {type: str, required: true, description: The token of the lease.}
   host_root: {type: path, default: /, description: The root directory of the host.}
+  host_live: {type: bool, default: false, description: Whether the host runs whose root that is.}
   state_directory: {type: path, required: true, description: Where the journal is.}
   files: {type: list, elements: dict, required: true,
           description: 'Things to make: path, kind, content, mode, target; for a directory of ours also group.'}
@@ -27,7 +28,8 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import group_id
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError
+from ansible.module_utils.gvisor_root import Root
 from ansible.module_utils.gvisor_units import activate
 
 
@@ -45,6 +47,7 @@ def main():
         argument_spec={
             "token": {"type": "str", "required": True, "no_log": False},
             "host_root": {"type": "str", "default": "/"},
+            "host_live": {"type": "bool", "default": False},
             "state_directory": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "dict", "required": True},
             "timer": {"type": "str", "default": ""},
@@ -53,7 +56,7 @@ def main():
         }
     )
     options = module.params
-    root = Root(options["host_root"])
+    root = Root(options["host_root"], options["host_live"])
     made = []
     path = ""
     try:

@@ -16,6 +16,7 @@ options:
   token: {type: str, required: true, description: The name of the archive's directory.}
   login: {type: str, default: '', description: The user that fetches.}
   host_root: {type: path, default: /, description: The root directory of the host.}
+  host_live: {type: bool, default: false, description: Whether the host runs whose root that is.}
   directory: {type: path, default: '', description: Where releases and generations are.}
   debug_logs_directory: {type: path, default: '', description: Where the logs are.}
   pod: {type: str, default: '', description: Only of this pod, as namespace and name with a slash between.}
@@ -32,8 +33,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import listdir, tree_state, users
-from ansible.module_utils.gvisor_journal import NodeError, Root, file_digest
+from ansible.module_utils.gvisor_journal import NodeError, file_digest
 from ansible.module_utils.gvisor_log_archive import SMALLEST_PART, containers, pack, select
+from ansible.module_utils.gvisor_root import Root
 from ansible.module_utils.gvisor_units import retention
 
 BASE = "/run/gvisor-nodes"
@@ -71,10 +73,11 @@ def since(wanted, now):
 
 def look(root, options):
     """What there is, and what of it is asked for."""
-    bundles = {name for space in listdir(BUNDLES) for name in listdir(os.path.join(BUNDLES, space))}
+    bundles = root.real(BUNDLES)
+    running = {name for space in listdir(bundles) for name in listdir(os.path.join(bundles, space))}
     pods = users(root, options["directory"])["pods"]
     directory = root.real(options["debug_logs_directory"])
-    found = containers(directory, bundles if root.is_live else set(), pods)
+    found = containers(directory, running if root.is_live else set(), pods)
     chosen = select(found, options["pod"], options["container"], since(options["since"], time.time()))
     return found, [one for one in chosen if one["files"]], pods
 
@@ -138,6 +141,7 @@ def main():
             "token": {"type": "str", "required": True, "no_log": False},
             "login": {"type": "str", "default": ""},
             "host_root": {"type": "str", "default": "/"},
+            "host_live": {"type": "bool", "default": False},
             "directory": {"type": "str", "default": ""},
             "debug_logs_directory": {"type": "str", "default": ""},
             "pod": {"type": "str", "default": ""},
@@ -148,7 +152,7 @@ def main():
         supports_check_mode=True,
     )
     options = module.params
-    root = Root(options["host_root"])
+    root = Root(options["host_root"], options["host_live"])
     answer = {}
     try:
         if options["state"] == "absent":

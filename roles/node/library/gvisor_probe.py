@@ -12,6 +12,7 @@ description:
   - Returns everything that planning needs, in one round trip. Writes nothing, except the lease when asked to.
 options:
   host_root: {type: path, default: /, description: The root directory of the host.}
+  host_live: {type: bool, default: false, description: Whether the host runs whose root that is.}
   state_directory: {type: path, required: true, description: Where the journal is.}
   directory: {type: path, required: true, description: Where releases and generations are.}
   service: {type: str, default: containerd, description: The systemd unit of containerd.}
@@ -23,13 +24,15 @@ author: The gvisor-nodes authors
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import probe
-from ansible.module_utils.gvisor_journal import Lease, NodeError, Root
+from ansible.module_utils.gvisor_journal import Lease, NodeError
+from ansible.module_utils.gvisor_root import Root
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
             "host_root": {"type": "str", "default": "/"},
+            "host_live": {"type": "bool", "default": False},
             "state_directory": {"type": "str", "required": True},
             "directory": {"type": "str", "required": True},
             "service": {"type": "str", "default": "containerd"},
@@ -41,7 +44,8 @@ def main():
     )
     options = module.params
     try:
-        root = Root(options["host_root"])
+        root = Root(options["host_root"], options["host_live"])
+        root.check()
         waited = 0
         if options["lock"]:
             lock = options["lock"]

@@ -16,6 +16,7 @@ options:
   token: {type: str, required: true, description: The token of the lease, and the name of the upload directory.}
   login: {type: str, default: '', description: The user that uploads.}
   host_root: {type: path, default: /, description: The root directory of the host.}
+  host_live: {type: bool, default: false, description: Whether the host runs whose root that is.}
   state_directory: {type: path, description: Where the journal is.}
   directory: {type: path, description: Where releases are.}
   release: {type: str, description: The release.}
@@ -32,16 +33,16 @@ import tarfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gvisor_host import listdir, run, supported_drivers
+from ansible.module_utils.gvisor_host import listdir, supported_drivers
 from ansible.module_utils.gvisor_journal import (
     Journal,
     Lease,
     NodeError,
-    Root,
     file_digest,
     remove_tree,
     sync_directory,
 )
+from ansible.module_utils.gvisor_root import Root, run
 
 UPLOADS = "/run/gvisor-nodes"
 UPLOAD_KEPT_SECONDS = 3600
@@ -163,6 +164,7 @@ def main():
             "token": {"type": "str", "required": True, "no_log": False},
             "login": {"type": "str", "default": ""},
             "host_root": {"type": "str", "default": "/"},
+            "host_live": {"type": "bool", "default": False},
             "state_directory": {"type": "str"},
             "directory": {"type": "str"},
             "release": {"type": "str"},
@@ -172,7 +174,7 @@ def main():
         }
     )
     options = module.params
-    root = Root(options["host_root"])
+    root = Root(options["host_root"], options["host_live"])
     try:
         answer = place(root, options)
     except NodeError as error:

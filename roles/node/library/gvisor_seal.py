@@ -11,6 +11,7 @@ short_description: Seal a proved installation
 options:
   token: {type: str, required: true, description: The token of the lease.}
   host_root: {type: path, default: /, description: The root directory of the host.}
+  host_live: {type: bool, default: false, description: Whether the host runs whose root that is.}
   state_directory: {type: path, required: true, description: Where the journal is.}
   service: {type: str, default: containerd, description: The systemd unit.}
   config: {type: path, description: containerd's main configuration file.}
@@ -24,7 +25,8 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import daemon, drop_in, tree_state
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, describe
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, describe
+from ansible.module_utils.gvisor_root import Root
 from ansible.module_utils.gvisor_transaction import disarm
 
 
@@ -33,6 +35,7 @@ def main():
         argument_spec={
             "token": {"type": "str", "required": True, "no_log": False},
             "host_root": {"type": "str", "default": "/"},
+            "host_live": {"type": "bool", "default": False},
             "state_directory": {"type": "str", "required": True},
             "service": {"type": "str", "default": "containerd"},
             "config": {"type": "str"},
@@ -41,13 +44,13 @@ def main():
         }
     )
     options = module.params
-    root = Root(options["host_root"])
+    root = Root(options["host_root"], options["host_live"])
     try:
         lease = Lease(root, options["token"])
         lease.renew()
         journal = Journal(root, options["state_directory"])
         disarm(root, journal)
-        found = daemon(options["service"]) if root.is_live else {}
+        found = daemon(root, options["service"]) if root.is_live else {}
         config = describe(root.real(root.resolve(options["config"])))
         beside = drop_in(root, journal)
         tree = tree_state(root, options["seal"]["directory"])

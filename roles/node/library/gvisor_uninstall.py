@@ -13,6 +13,7 @@ description:
 options:
   token: {type: str, required: true, description: The token of the lease.}
   host_root: {type: path, default: /, description: The root directory of the host.}
+  host_live: {type: bool, default: false, description: Whether the host runs whose root that is.}
   state_directory: {type: path, required: true, description: Where the journal is.}
   directory: {type: path, required: true, description: Where releases and generations are.}
   config: {type: path, required: true, description: The main configuration file of containerd.}
@@ -24,8 +25,9 @@ import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gvisor_host import listdir, run, users
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root
+from ansible.module_utils.gvisor_host import listdir, users
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError
+from ansible.module_utils.gvisor_root import Root
 from ansible.module_utils.gvisor_transaction import disarm, sweep
 from ansible.module_utils.gvisor_units import forget_units, stop_units
 
@@ -49,16 +51,17 @@ def forget_shim_state(root):
     """The shim never removes its state directory: one bind mount of a network namespace per containerd namespace."""
     if not root.is_live:
         return
-    for namespace in listdir(SHIM_STATE):
-        directory = os.path.join(SHIM_STATE, namespace)
+    base = root.real(SHIM_STATE)
+    for namespace in listdir(base):
+        directory = os.path.join(base, namespace)
         if listdir(directory) in ([], ["null-netns"]):  # anything else belongs to a sandbox that is not ours
-            run(["umount", os.path.join(directory, "null-netns")])
+            root.run(["umount", os.path.join(SHIM_STATE, namespace, "null-netns")])
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(directory, "null-netns"))
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
     with contextlib.suppress(OSError):
-        os.rmdir(SHIM_STATE)
+        os.rmdir(base)
 
 
 def main():
@@ -66,13 +69,14 @@ def main():
         argument_spec={
             "token": {"type": "str", "required": True, "no_log": False},
             "host_root": {"type": "str", "default": "/"},
+            "host_live": {"type": "bool", "default": False},
             "state_directory": {"type": "str", "required": True},
             "directory": {"type": "str", "required": True},
             "config": {"type": "str", "required": True},
         }
     )
     options = module.params
-    root = Root(options["host_root"])
+    root = Root(options["host_root"], options["host_live"])
     kept = []
     try:
         lease = Lease(root, options["token"])

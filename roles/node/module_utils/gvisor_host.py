@@ -13,33 +13,15 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import time
 
-from ansible.module_utils.gvisor_journal import STAGED_SUFFIX, Journal, NodeError, Root, describe
+from ansible.module_utils.gvisor_journal import STAGED_SUFFIX, Journal, NodeError, describe
+from ansible.module_utils.gvisor_root import Root, run
 from ansible.module_utils.gvisor_units import retention
 
 SHOW = "MainPID,ExecStart,ActiveState,SubState,KillMode,ExecMainStartTimestampMonotonic,LoadState"
 SANDBOX_ID = "io.kubernetes.cri.sandbox-id"
-
-
-def run(argv, timeout=20, data=b"", **options):
-    """``(rc, stdout, stderr)`` of a program; rc 127 where it does not exist, 124 where it did not end in time.
-
-    It reads ``data`` on its standard input.
-    """
-    try:
-        done = subprocess.run(  # noqa: PLW1510 - the exit code is part of the answer
-            argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **options
-        )
-    except FileNotFoundError as error:
-        return 127, "", str(error)
-    except OSError as error:  # not executable, not a program for this machine
-        return 126, "", str(error)
-    except subprocess.TimeoutExpired:
-        return 124, "", "no answer within %d s" % timeout
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
 def read_text(path):
@@ -53,7 +35,7 @@ def read_text(path):
 def facts(root):
     system = os.uname()
     return {
-        "hostname": system.nodename,
+        "hostname": system.nodename if root.is_here else (read_text(root.real("/etc/hostname")) or "").strip(),
         "architecture": system.machine,
         "kernel": system.release,
         "python": platform.python_version(),
@@ -63,6 +45,7 @@ def facts(root):
         "boot_seconds": round(time.clock_gettime(time.CLOCK_BOOTTIME), 3),
         "max_user_namespaces": (read_text("/proc/sys/user/max_user_namespaces") or "").strip(),
         "root": root.path,
+        "live": root.is_live,
         "shell": os.path.exists(root.real("/bin/sh")),
     }
 
@@ -90,9 +73,9 @@ def start_ticks(pid):
     return int(text.rsplit(")", 1)[1].split()[19]) if text else None
 
 
-def daemon(service):
+def daemon(root, service):
     """containerd as systemd runs it: unit state, the daemon's own binary and configuration path."""
-    rc, out, err = run(["systemctl", "show", service, "-p", SHOW])
+    rc, out, err = root.run(["systemctl", "show", service, "-p", SHOW])
     if rc != 0:
         return {"service": service, "error": (err or out).strip() or "systemctl exit %d" % rc}
     shown = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
@@ -118,7 +101,7 @@ def daemon(service):
         except OSError:
             binary = ""
         binary = binary[: -len(" (deleted)")] if binary.endswith(" (deleted)") else binary
-        if os.access(binary, os.X_OK):
+        if os.access(root.real(root.resolve(binary)), os.X_OK):
             found["binary"] = binary
     for index, word in enumerate(argv):
         if word in ("-c", "--config", "-config") and index + 1 < len(argv):
@@ -130,7 +113,7 @@ def daemon(service):
 
 def containerd(root, service, want_text):
     """containerd's daemon, version, main configuration file and its own dump of the effective configuration."""
-    found = daemon(service) if root.is_live else {"service": None, "pid": 0, "binary": None}
+    found = daemon(root, service) if root.is_live else {"service": None, "pid": 0, "binary": None}
     if not found.get("binary"):
         for candidate in ("/usr/local/bin/containerd", "/usr/bin/containerd"):
             if os.access(root.real(candidate), os.X_OK):
@@ -143,8 +126,7 @@ def containerd(root, service, want_text):
     if want_text and found["file"] is not None and found["file"]["kind"] == "file":
         found["text"] = read_text_exact(root.real(path))
     if found.get("binary"):
-        chroot = [] if root.is_live else ["chroot", root.path]
-        rc, out, err = run([*chroot, found["binary"], "--version"])
+        rc, out, err = root.run([*root.jail, found["binary"], "--version"])
         found["version"] = out.split()[2].lstrip("v") if rc == 0 and len(out.split()) > 2 else ""  # noqa: PLR2004
         rc, out, err = dump(root, found["binary"], found["config"])
         found["dump"] = {"rc": rc, "text": out, "error": err.strip()[-2000:]}
@@ -174,10 +156,9 @@ def dump(root, binary, config):
 
     It runs in ``/`` as the daemon does: a relative pattern in ``imports`` is relative to that directory on 1.x.
     """
-    chroot = [] if root.is_live else ["chroot", root.path]
     if not os.path.exists(root.real(config)):
-        return run([*chroot, binary, "config", "default"], cwd="/")
-    return run([*chroot, binary, "--config", config, "config", "dump"], cwd="/")
+        return root.run([*root.jail, binary, "config", "default"], cwd="/")
+    return root.run([*root.jail, binary, "--config", config, "config", "dump"], cwd="/")
 
 
 def tree_state(root, directory):
@@ -254,6 +235,7 @@ def users(root, directory, state="/run/containerd"):
     if not root.is_live:
         return {"processes": [], "pods": []}
     prefix = os.path.join(directory, "")
+    # Our own /proc, from a pod too: it has the host's process ids, and paths of files are those of the process itself.
     processes = []
     for name in listdir("/proc"):
         if name.isdigit():
@@ -263,7 +245,7 @@ def users(root, directory, state="/run/containerd"):
                 continue
             if exe.startswith(prefix):
                 processes.append({"pid": int(name), "exe": exe, "generation": told_generation(name)})
-    base = os.path.join(state, "io.containerd.runtime.v2.task")
+    base = root.real(os.path.join(state, "io.containerd.runtime.v2.task"))
     bundles = [(n, c) for n in listdir(base) for c in listdir(os.path.join(base, n))]
     pods = [bundle_user(os.path.join(base, namespace, name), prefix) for namespace, name in bundles]
     return {"processes": processes, "pods": [pod for pod in pods if pod]}
@@ -295,8 +277,8 @@ def bundle_user(bundle, prefix):
     }
 
 
-def offline_groups(root):
-    """Names to numbers of the groups in ``/etc/group`` of a host that is not this one."""
+def other_groups(root):
+    """Names to numbers of the groups in ``/etc/group`` of another root than ours."""
     fields = [line.split(":") for line in (read_text(root.real("/etc/group")) or "").splitlines()]
     return {field[0]: int(field[2]) for field in fields if len(field) > 2 and field[2].isdigit()}  # noqa: PLR2004
 
@@ -306,7 +288,7 @@ def group_id(root, name):
     if name.isdigit():
         return int(name)
     try:
-        return 0 if name == "root" else grp.getgrnam(name).gr_gid if root.is_live else offline_groups(root)[name]
+        return 0 if name == "root" else grp.getgrnam(name).gr_gid if root.is_here else other_groups(root)[name]
     except KeyError:
         raise NodeError(
             "there is no group %s on the node" % name,
@@ -322,13 +304,13 @@ def with_group(root, found):
     gid = found["gid"]
     if gid == 0:
         names = ["root"]
-    elif root.is_live:
+    elif root.is_here:
         try:
             names = [grp.getgrgid(gid).gr_name]
         except KeyError:
             names = []
     else:
-        names = [name for name, number in offline_groups(root).items() if number == gid]
+        names = [name for name, number in other_groups(root).items() if number == gid]
     return dict(found, group=names[0] if names else None)
 
 
@@ -377,14 +359,11 @@ def probe(options):
     """Everything a plan needs to know of a node; one round trip.
 
     Args:
-        options: ``host_root``, ``state_directory``, ``directory``, ``service``, ``debug_logs_directory``.
+        options: ``host_root``, ``host_live``, ``state_directory``, ``directory``, ``service``,
+            ``debug_logs_directory``.
     """
     begin = time.monotonic()
-    root = Root(options["host_root"])
-    if not os.path.isdir(root.path):
-        raise NodeError(
-            "host_root %s is not a directory" % root.path, remedy="mount the host's root there, or use /", refused=True
-        )
+    root = Root(options["host_root"], options["host_live"])
     journal = Journal(root, options["state_directory"])
     found = containerd(root, options["service"], want_text=True)
     found["drop_in"] = drop_in(root, journal)
@@ -401,5 +380,6 @@ def probe(options):
         "users": users(root, options["directory"], state_directory(found)),
         "nvidia": nvidia(root, options["directory"]),
         "interpreter": sys.executable,
+        "enter": root.enter,
         "milliseconds": round((time.monotonic() - begin) * 1000),
     }

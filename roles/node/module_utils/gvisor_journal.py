@@ -48,31 +48,6 @@ def file_digest(path, algorithm="sha256"):
     return digest.hexdigest()
 
 
-class Root:
-    """The root directory of the host: ``/`` over SSH, ``/host`` in a Job, any directory for an offline tree."""
-
-    def __init__(self, path="/"):
-        self.path = os.path.normpath(path)
-
-    @property
-    def is_live(self):
-        return self.path == "/"
-
-    def real(self, path):
-        """The path on this file system of an absolute path of the host; links in it are the host's own."""
-        return path if self.is_live else self.path + path
-
-    def resolve(self, path):
-        """The host's path behind symbolic links, each followed inside the root (an absolute target stays inside)."""
-        for _ in range(40):
-            try:
-                target = os.readlink(self.real(path))
-            except OSError:
-                return path
-            path = os.path.normpath(os.path.join(os.path.dirname(path), target))
-        raise NodeError("cannot follow %s" % path, why="more than 40 symbolic links", refused=True)
-
-
 def describe(path):
     """What is at ``path``, in the words of the journal; ``None`` where nothing is."""
     try:

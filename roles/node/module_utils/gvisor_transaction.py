@@ -15,7 +15,7 @@ import shlex
 import socket
 import time
 
-from ansible.module_utils.gvisor_host import daemon, dump, run
+from ansible.module_utils.gvisor_host import daemon, dump
 from ansible.module_utils.gvisor_journal import STAGED_SUFFIX, NodeError, describe, sha256, write_file
 
 UNIT = "gvisor-nodes-rollback"
@@ -78,14 +78,14 @@ def stage_drop_in(root, options):
     if not os.path.isdir(root.real(base)):
         return 1, "", "%s and the directory above it do not exist" % directory
     content = options["content"]
-    return run(
+    return root.run(
         [
             *("unshare", "--mount", "--propagation", "private", "sh", "-c", STAGE_DROP_IN, "gvisor-nodes"),
-            root.real(base),
-            root.real(directory),
-            root.real(os.path.join(directory, os.path.basename(path))),
+            root.seen(base),
+            root.seen(directory),
+            root.seen(os.path.join(directory, os.path.basename(path))),
             "no" if content is None else "yes",
-            *([] if root.is_live else ["chroot", root.path]),
+            *root.jail,
             *(options["binary"], "--config", options["config"], "config", "dump"),
         ],
         data=content or b"",
@@ -107,7 +107,7 @@ def stage(root, options):
         try:
             os.write(handle, data)
             path = "/proc/self/fd/%d" % handle
-            return run([options["binary"], "--config", path, "config", "dump"], pass_fds=(handle,), cwd="/")
+            return root.run([options["binary"], "--config", path, "config", "dump"], pass_fds=(handle,), cwd="/")
         finally:
             os.close(handle)
     staged = config + STAGED_SUFFIX
@@ -176,7 +176,7 @@ def commit(root, journal, options):
     journal.save()
     if not root.is_live:
         return None
-    return restart(options)
+    return restart(root, options)
 
 
 def forget_stray(root, known, config):
@@ -196,16 +196,16 @@ def serve_again(root, journal, options):
     record = journal.data.get("containerd") or {}
     if record.get("state") in ("armed", "switched"):
         arm(root, journal, options, record)
-    return restart(options)
+    return restart(root, options)
 
 
 def arm(root, journal, options, record):
     """Leave the rollback script and let systemd run it unless somebody disarms it in time."""
-    # On the live root the node runs the script itself; for any other root only this module does, from outside.
+    # On a live root the node runs the script itself; for any other root only this module does, from outside.
     script = os.path.join(journal.directory, "rollback.sh")
     text = ROLLBACK.format(
-        state=shlex.quote(root.real(journal.directory)),
-        config=shlex.quote(root.real(record["config"])),
+        state=shlex.quote(root.seen(journal.directory)),
+        config=shlex.quote(root.seen(record["config"])),
         backup=shlex.quote(record["restore"] or ""),
         made=shlex.quote(record["made"]),
         service=shlex.quote(options["service"]),
@@ -215,8 +215,8 @@ def arm(root, journal, options, record):
     write_file(root.real(os.path.join(journal.directory, "armed")), b"", mode=0o600)
     if not root.is_live:
         return
-    stop_timer()
-    rc, out, err = run(
+    stop_timer(root)
+    rc, out, err = root.run(
         [
             "systemd-run",
             "--quiet",
@@ -236,10 +236,10 @@ def arm(root, journal, options, record):
         )
 
 
-def stop_timer():
+def stop_timer(root):
     for kind in (".timer", ".service"):
-        run(["systemctl", "stop", UNIT + kind])
-    run(["systemctl", "reset-failed", UNIT + ".service"])
+        root.run(["systemctl", "stop", UNIT + kind])
+    root.run(["systemctl", "reset-failed", UNIT + ".service"])
 
 
 def disarm(root, journal):
@@ -257,7 +257,7 @@ def disarm(root, journal):
             ) from None
         known["state"] = known["wanted"]
     if root.is_live:
-        stop_timer()
+        stop_timer(root)
     for name in ("rollback.sh", "rollback.done", "rollback.firing"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(root.real(os.path.join(journal.directory, name)))
@@ -267,19 +267,19 @@ def disarm(root, journal):
         known["restore"] = None
 
 
-def restart(options):
+def restart(root, options):
     """One restart, then wait for the socket; the caller still has to ask CRI whether the node is alive."""
     begin = time.monotonic()
-    rc, out, err = run(["systemctl", "restart", options["service"]], timeout=options["restart_timeout"])
+    rc, out, err = root.run(["systemctl", "restart", options["service"]], timeout=options["restart_timeout"])
     if rc != 0:
-        _, log, _ = run(["journalctl", "-u", options["service"], "-n", "15", "--no-pager", "-o", "cat"])
+        _, log, _ = root.run(["journalctl", "-u", options["service"], "-n", "15", "--no-pager", "-o", "cat"])
         raise NodeError(
             "%s does not start with the new configuration" % options["service"],
             why=(err or out).strip() + ("\n" + log.strip() if log else ""),
             remedy="the old configuration is put back; see the lines above",
         )
     deadline = begin + options["restart_timeout"]
-    while not answers(options["socket"]):
+    while not answers(root.real(options["socket"])):
         if time.monotonic() > deadline:
             raise NodeError(
                 "containerd's socket %s does not answer after the restart" % options["socket"],
@@ -288,7 +288,7 @@ def restart(options):
             )
         # The condition is the socket; fifty looks a second cost nothing.
         time.sleep(0.02)
-    found = daemon(options["service"])
+    found = daemon(root, options["service"])
     found["restart_milliseconds"] = round((time.monotonic() - begin) * 1000)
     return found
 
@@ -308,10 +308,10 @@ def roll_back(root, journal, options):
     known = journal.data.get("containerd")
     if not known or known["state"] not in ("armed", "switched"):
         return False
-    script = root.real(os.path.join(journal.directory, "rollback.sh"))
+    script = os.path.join(journal.directory, "rollback.sh")
     rc, out, err = (0, "", "")
-    if os.path.exists(root.real(os.path.join(journal.directory, "armed"))) and os.path.exists(script):
-        rc, out, err = run(["/bin/sh", script], timeout=options["restart_timeout"])
+    if os.path.exists(root.real(os.path.join(journal.directory, "armed"))) and os.path.exists(root.real(script)):
+        rc, out, err = root.run(["/bin/sh", root.seen(script)], timeout=options["restart_timeout"])
     fired = os.path.exists(root.real(os.path.join(journal.directory, "rollback.done")))
     if rc != 0:
         raise NodeError(
@@ -320,7 +320,7 @@ def roll_back(root, journal, options):
             remedy="on the node: sh %s/rollback.sh; journalctl -u %s" % (journal.directory, options["service"]),
         )
     if root.is_live:
-        stop_timer()
+        stop_timer(root)
     known["state"] = "rolled-back"
     journal.data["sealed"] = None
     journal.save()

@@ -10,7 +10,6 @@ Python >= 3.9, no Ansible.
 from __future__ import annotations
 
 import os
-import subprocess
 
 from ansible.module_utils.gvisor_journal import NodeError, describe
 
@@ -21,20 +20,14 @@ SCRIPT = "debug-logs-retention"
 STOPPED = "/run/gvisor-nodes/debug-logs-stopped"
 
 
-def systemctl(*words):
+def systemctl(root, *words):
     """``(rc, output)``; a systemd that does not answer within a minute is a failure like any other."""
-    argv = ["systemctl", *words]
-    try:
-        done = subprocess.run(  # noqa: PLW1510 - the exit code is part of the answer
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return 1, str(error)
-    return done.returncode, done.stdout.decode(errors="replace").strip()
+    rc, out, err = root.run(["systemctl", *words], timeout=60)
+    return rc, (out + err).strip()
 
 
-def demand(*words):
-    rc, text = systemctl(*words)
+def demand(root, *words):
+    rc, text = systemctl(root, *words)
     if rc != 0:
         raise NodeError(
             "systemctl %s failed" % " ".join(words),
@@ -48,9 +41,9 @@ def retention(root, directory):
     paths = [os.path.join(directory, SCRIPT), *(os.path.join(DIRECTORY, unit) for unit in reversed(UNITS)), LINK]
     found = {"files": {path: describe(root.real(path)) for path in paths}, "active": "", "stopped": ""}
     if root.is_live and any(found["files"].values()):
-        found["active"] = systemctl("is-active", UNITS[0])[1]
+        found["active"] = systemctl(root, "is-active", UNITS[0])[1]
         try:
-            with open(STOPPED, encoding="utf-8", errors="replace") as file:
+            with open(root.real(STOPPED), encoding="utf-8", errors="replace") as file:
                 found["stopped"] = file.read(1000).strip() or "stopped"
         except OSError:
             pass
@@ -62,13 +55,15 @@ def activate(root, timer, made):
     if not root.is_live:
         return False
     written = [path for path in made if path.startswith(DIRECTORY + "/")]
-    running = systemctl("is-active", timer)[0] == 0
+    running = systemctl(root, "is-active", timer)[0] == 0
     # A run may have been killed between a file and this: systemd itself knows whether it is behind.
-    stale = [unit for unit in UNITS if systemctl("show", unit, "-p", "NeedDaemonReload")[1] != "NeedDaemonReload=no"]
+    stale = [
+        unit for unit in UNITS if systemctl(root, "show", unit, "-p", "NeedDaemonReload")[1] != "NeedDaemonReload=no"
+    ]
     if written or stale:
-        demand("daemon-reload")
+        demand(root, "daemon-reload")
     if not running or written:
-        demand("restart", timer)
+        demand(root, "restart", timer)
     return not running
 
 
@@ -81,8 +76,8 @@ def stop_units(root, journal):
         journal.data["units_to_forget"] = True
         journal.save()
     for unit in UNITS:
-        systemctl("stop", unit)
-        if systemctl("is-active", unit)[0] == 0:
+        systemctl(root, "stop", unit)
+        if systemctl(root, "is-active", unit)[0] == 0:
             raise NodeError(
                 "%s does not stop" % unit, why="systemctl stop was answered", remedy="run the same command again"
             )
@@ -92,7 +87,7 @@ def forget_units(root, journal):
     """After their files went: systemd keeps no unit, no failure and no state of them."""
     if not root.is_live or not journal.data.get("units_to_forget"):
         return
-    demand("daemon-reload")
-    systemctl("reset-failed", *UNITS)
+    demand(root, "daemon-reload")
+    systemctl(root, "reset-failed", *UNITS)
     journal.data["units_to_forget"] = False
     journal.save()

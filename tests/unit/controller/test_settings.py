@@ -79,7 +79,9 @@ def test_everything_can_be_set_in_the_file():
 
 
 def test_the_example_of_the_documents_can_be_used_as_it_is():
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    (example,) = re.findall(
+        r"^```yaml\n(# controller.yaml\n.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
 
     assert read(example).gvisor.installation.flags_policy == {"allow": {"debug": "any"}}
 

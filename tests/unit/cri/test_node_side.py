@@ -54,7 +54,7 @@ def test_the_limits_of_cgroup_v2_are_the_smallest_on_the_way_up(tmp_path):
     found = limits_below(
         tmp_path,
         {
-            "/proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw",
+            "/proc/1/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw",
             "/proc/7/cgroup": "0::/kube/pod1/box",
             "/sys/fs/cgroup/kube/pod1/box/memory.max": "max",
             "/sys/fs/cgroup/kube/pod1/memory.max": "104857600",
@@ -77,7 +77,7 @@ def test_the_limits_of_cgroup_v1_are_found_in_joined_controllers_and_below_a_mou
     found = limits_below(
         tmp_path,
         {
-            "/proc/self/mountinfo": mounts,
+            "/proc/1/mountinfo": mounts,
             "/proc/7/cgroup": "5:cpu,cpuacct:/pod\n4:memory:/machine/pod\n0::/other",
             "/sys/fs/cgroup/memory/pod/memory.limit_in_bytes": "9223372036854771712",
             "/sys/fs/cgroup/memory/memory.limit_in_bytes": "1000000",
@@ -96,7 +96,7 @@ def test_a_cgroup_outside_of_what_is_mounted_has_no_known_limits(tmp_path):
     found = limits_below(
         tmp_path,
         {
-            "/proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
+            "/proc/1/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
             "/proc/7/cgroup": "0::/../../other",
         },
     )

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROLE / "library"))
 @pytest.fixture
 def root(tmp_path):
     """A host's root directory with what every host has."""
-    from ansible.module_utils.gvisor_journal import Root
+    from ansible.module_utils.gvisor_root import Root
 
     directory = tmp_path / "host"
     for path in ("opt", "var/lib", "var/log", "etc/containerd", "run", "proc", "sys"):

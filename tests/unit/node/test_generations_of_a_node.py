@@ -374,7 +374,8 @@ KILLED = textwrap.dedent("""
     import ansible.module_utils
     ansible.module_utils.__path__.append(sys.argv[1])
     from ansible.module_utils.gvisor_generations import Collection, Generations
-    from ansible.module_utils.gvisor_journal import Journal, Root
+    from ansible.module_utils.gvisor_journal import Journal
+    from ansible.module_utils.gvisor_root import Root
     left = int(sys.argv[3])
     def hook(event, arguments):
         global left

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, Root, describe, remove_tree, write_file
+from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, describe, remove_tree, write_file
 
 STATE = "/var/lib/gvisor-nodes"
 
@@ -170,7 +170,8 @@ KILLED = textwrap.dedent("""
     import json, os, signal, sys
     import ansible.module_utils
     ansible.module_utils.__path__.append(sys.argv[1])
-    from ansible.module_utils.gvisor_journal import Journal, Root
+    from ansible.module_utils.gvisor_journal import Journal
+    from ansible.module_utils.gvisor_root import Root
     left = int(sys.argv[4])
     def hook(event, arguments):
         global left
@@ -269,9 +270,3 @@ def test_the_lease_of_a_dead_run_is_taken_over_when_its_time_is_up(root):
     Lease(root, "dead", ttl=0.2).acquire("dead@host", timeout=0)
 
     assert Lease(root, "next").acquire("next@host", timeout=5) < 5
-
-
-def test_a_root_knows_whether_it_is_the_live_one(root):
-    assert Root("/").is_live
-    assert not root.is_live
-    assert "/etc" == Root("/").real("/etc")
