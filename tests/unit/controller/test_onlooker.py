@@ -91,3 +91,10 @@ def test_a_node_of_another_pool_that_is_there_is_claimed(owns, expected):
     other = Claim("u", "ns/other", "run", "apply", WANTED, recorded=True)
 
     assert expected == only(carrying("n1", other), owns=lambda _: owns)[0]
+
+
+def test_what_strangers_wrote_on_a_node_is_one_line_that_no_terminal_takes_for_its_own():
+    failure = Failure("u", "apply", WANTED, message="a\n\x1b[31mb\u202ec\ud800", pods=("x\ty",), at=10**15)
+    [one] = seen(carrying("n1", CLAIM, failure)).states
+
+    assert ("a b c", ("x y",)) == (one.why, one.marks.failure.pods)
