@@ -294,7 +294,14 @@ class Controller:
         if shoot is None:
             return Report()
         nodes = self._nodes.seen((runtime.namespace, runtime.name)) if self._nodes is not None else None
-        return report(runtime, shoot, nodes, self._health_of(runtime, shoot))
+        return report(
+            runtime,
+            shoot,
+            nodes,
+            self._health_of(runtime, shoot),
+            standalone=self._options.standalone,
+            attended=self._nodes is not None,
+        )
 
     def _health_of(self, runtime: ContainerRuntime, shoot: Cluster) -> Observation | None:
         if self._options.standalone:
