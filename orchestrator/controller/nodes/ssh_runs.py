@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.controller.nodes.mark import Action
 from orchestrator.controller.nodes.run import Run
-from orchestrator.errors import GvisorNodesError
+from orchestrator.errors import GvisorNodesError, NotReadyError
 from orchestrator.execution.job import failed
 from orchestrator.execution.runner import private_directory
 
@@ -116,8 +116,14 @@ class SshRuns:
                 self._waiting.remove(entry)
 
     def known_hosts(self, place: str) -> Path:
-        """The file with the host keys that nodes of a cluster have shown; made when it is first asked for."""
+        """The file with the host keys that nodes of a cluster have shown.
+
+        Raises:
+            NotReadyError: nothing begins any more.
+        """
         with self._lock:
+            if self._closed:
+                raise NotReadyError("the run does not begin", why="the controller ends", remedy="another run follows")
             if self._directory is None:
                 self._directory = private_directory()
             return self._directory / f"known-{place or 'hosts'}"

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.controller.nodes.mark import Action
 from orchestrator.controller.nodes.run import Order
 from orchestrator.controller.nodes.ssh_runs import SshRuns
-from orchestrator.errors import RefusedError
+from orchestrator.errors import NotReadyError, RefusedError
 from orchestrator.execution.job_result import JobResult
 
 DONE = JobResult(action="apply", outcome="ok")
@@ -129,13 +129,15 @@ def test_at_the_end_all_are_stopped_and_none_begins(runs, work):
     start(runs, work, "four")
     assert "four" not in work.begun
     assert not known.parent.exists()
+    with pytest.raises(NotReadyError):
+        runs.known_hosts("p")
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (RefusedError("no", why="because", remedy="do"), ("refused", "no", "because", "do")),
-        (ValueError("what nobody may see"), ("unknown", "the run ended in a way that nobody foresaw", "ValueError")),
+        (ValueError("what nobody may see"), ("failed", "the run ended in a way that nobody foresaw", "ValueError")),
     ],
 )
 def test_an_error_is_a_result(runs, work, error, expected):
