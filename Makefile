@@ -42,6 +42,10 @@ setup: ## Make .venv and install missing system packages (the other targets do i
 demo: setup ## Two nodes: gVisor installed, proved, applied again, removed; the tree compared
 	@$(PYTHON) scripts/demo
 
+.PHONY: demo-cluster
+demo-cluster: control-plane ## A cluster with real kubelets: from the object to pods in gVisor and back; MODE=gardener
+	@$(PYTHON) scripts/demo-cluster --mode $(or $(MODE),standalone)
+
 .PHONY: start
 start: setup ## Run the controller on KUBECONFIG, else on `gvisor-nodes lab cluster up`; MODE=standalone, ARGS=...
 	@MODE=$(MODE) scripts/start $(ARGS)
@@ -77,13 +81,13 @@ check-generated:
 	@$(PYTHON) scripts/generate-chart-docs --check
 
 .PHONY: test
-test: setup ## Unit tests, tests on real nodes, on real API servers, Molecule
-	@$(MAKE) --old-file=setup unit nodes cluster molecule
+test: setup ## Unit tests, tests on real nodes, on real API servers, on a whole cluster, Molecule
+	@$(MAKE) --old-file=setup unit nodes cluster e2e molecule
 
 .PHONY: measured
 measured: setup ## The same with the coverage of every process
 	@rm -rf $(COVERAGE_DIRECTORY) && mkdir -p $(COVERAGE_DIRECTORY)
-	@$(MAKE) --old-file=setup unit nodes cluster molecule MEASURED_BY="$(MEASURED)"
+	@$(MAKE) --old-file=setup unit nodes cluster e2e molecule MEASURED_BY="$(MEASURED)"
 	@$(MAKE) --old-file=setup coverage
 
 .PHONY: unit
@@ -104,8 +108,12 @@ control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for t
 	@$(PYTHON) scripts/build-control-plane
 
 .PHONY: cluster
-cluster: control-plane ## Only the tests on a real API server
+cluster: control-plane ## Only the tests on a real API server, and on nodes with real kubelets
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q
+
+.PHONY: e2e
+e2e: control-plane ## Only the tests on a cluster with real kubelets
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/e2e -q
 
 .PHONY: contract
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers

@@ -68,7 +68,8 @@ def up(
         RefusedError: there are kubeconfigs of others, or another process is at work on the same cluster; or nodes are
             wanted, and it was started without, or this machine cannot have them.
         MissingComponentError: a program is missing.
-        GvisorNodesError: a build failed, or a program does not start. Nothing of it runs then, its logs stay.
+        GvisorNodesError: a build failed, or a program does not start. Nothing of it runs then, its logs stay; a cluster
+            that ran before goes on if it is only a node that does not start.
     """
     directory = cluster_directory(name)
     chosen = chosen_kinds(None, kinds)
@@ -83,18 +84,19 @@ def up(
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o700)
         cluster = Cluster(directory, nodes=with_nodes, name=name)
+        started = True
         try:
             started = _start(cluster, on_progress)
-            if with_nodes:
-                started = _start_nodes(cluster, nodes, chosen, on_progress) or started
+            joined = with_nodes and _start_nodes(cluster, nodes, chosen, on_progress)
         except BaseException:
-            cluster.stop()
+            if started:  # else a node is missing in a cluster that ran before, and that goes on
+                cluster.stop()
             raise
         replace_file(directory / _WRITTEN, json.dumps(sorted({*_written(directory), *map(str, targets)})) + "\n")
         output.mkdir(parents=True, exist_ok=True)
         for server, target in zip((cluster.seed, cluster.shoot), targets, strict=True):
             replace_file(target, server.kubeconfig_file.read_text(encoding="utf-8"), mode=0o600)
-        return Background(*targets, started, len(cluster.node_kinds()))
+        return Background(*targets, started or joined, len(cluster.node_kinds()))
 
 
 def down(name: str, on_progress: Progress = silent) -> bool:
@@ -155,13 +157,13 @@ def _start_nodes(cluster: Cluster, nodes: int, kinds: Sequence[str], progress: P
 
 def _require_place(cluster: Cluster | None, name: str, nodes: int) -> None:
     """Refuse what could not end well, before anything is built or started."""
-    capabilities.require_privileges(capabilities.probe())
     if cluster is not None and not cluster.takes_nodes and cluster.shoot.authority_file.exists():
         raise RefusedError(
             f"The cluster {name} takes no nodes",
             why="it was started without: its API servers listen where nodes do not reach them",
             remedy=f"gvisor-nodes lab cluster down --name {name}, then up again",
         )
+    capabilities.require_privileges(capabilities.probe())
     there = cluster.node_kinds() if cluster else {}
     missing = sum(number not in there for number in range(1, nodes + 1))
     capabilities.require_inotify(missing, each=capabilities.INOTIFY_OF_A_CLUSTERS_NODE)

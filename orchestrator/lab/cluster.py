@@ -197,10 +197,13 @@ class Cluster(Startable):
 
     def stop(self) -> bool:
         """Stop everything, what others need last; tell whether anything ran."""
-        stopped = [self._nodes.stop()]
-        stopped += [manager.stop() for manager in self._resource_managers]
-        components = (*self._seed_components, self.scheduler, self.controller_manager)
-        stopped += [component.stop() for component in components]
-        stopped += [server.stop() for server in (self.seed, self.shoot)]
-        stopped.append(self._store.stop())
+        stopped = []
+        try:
+            stopped.append(self._nodes.stop())
+        finally:  # processes end also where the container engine does not do what it shall
+            stopped += [manager.stop() for manager in self._resource_managers]
+            components = (*self._seed_components, self.scheduler, self.controller_manager)
+            stopped += [component.stop() for component in components]
+            stopped += [server.stop() for server in (self.seed, self.shoot)]
+            stopped.append(self._store.stop())
         return any(stopped)

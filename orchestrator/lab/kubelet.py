@@ -61,6 +61,7 @@ _KUBELET_UNIT: Final = f"""\
 Description=kubelet
 After=containerd.service gvisor-nodes-lab-prepare.service
 Requires=gvisor-nodes-lab-prepare.service
+StartLimitIntervalSec=0
 
 [Service]
 EnvironmentFile={CONFIGURATION}/kubelet.env
@@ -76,6 +77,7 @@ _PROXY_UNIT: Final = f"""\
 Description=kube-proxy
 After=gvisor-nodes-lab-prepare.service
 Requires=gvisor-nodes-lab-prepare.service
+StartLimitIntervalSec=0
 
 [Service]
 Environment=PATH={NFT}:/usr/sbin:/usr/bin:/sbin:/bin

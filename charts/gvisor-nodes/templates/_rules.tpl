@@ -21,13 +21,14 @@
 - apiGroups: [extensions.gardener.cloud]
   resources: [clusters]
   verbs: [list, watch]
-# What is delivered into the Shoot, with its Secrets; and the kubeconfig gardener-internal. Secrets are never listed.
+# What is delivered into the Shoot, with its Secrets; and the kubeconfig gardener-internal. Secrets are never listed, but
+# for the key pairs of nodes that are reached by SSH, which are found by their labels.
 - apiGroups: [resources.gardener.cloud]
   resources: [managedresources]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch, delete]
+  verbs: [get, {{ if include "gvisor-nodes.ssh" . }}list, {{ end }}create, patch, delete]
 {{- end -}}
 
 {{- define "gvisor-nodes.rules.cluster.standalone" -}}
@@ -51,6 +52,13 @@
 - apiGroups: [""]
   resources: [nodes]
   verbs: [list, watch, patch]
+{{- with and (include "gvisor-nodes.ssh" .) (((.Values.config).nodes).ssh).keySecret }}
+# The key for nodes that are reached by SSH.
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ splitList "/" . | last | quote }}]
+  verbs: [get]
+{{- end }}
 {{- end -}}
 
 {{- define "gvisor-nodes.rules.release" -}}

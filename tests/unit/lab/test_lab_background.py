@@ -41,6 +41,24 @@ def test_a_kubeconfig_of_somebody_else_is_not_overwritten_and_nothing_is_started
     assert not paths.cluster_directory("a").exists()
 
 
+def test_a_cluster_whose_api_servers_no_node_reaches_takes_none(output):
+    directory = of_an_interrupted_up("a")
+    (directory / "shoot" / "serving").mkdir(parents=True)
+    (directory / "shoot" / "serving" / "apiserver.crt").write_text("of loopback")
+
+    with pytest.raises(RefusedError, match="takes no nodes") as caught:
+        background.up("a", output, nodes=1)
+
+    assert "lab cluster down --name a" in caught.value.remedy
+
+
+def test_a_kind_of_node_that_there_is_not_is_told_before_anything_is_made(output):
+    with pytest.raises(InvalidInputError, match="nosuch"):
+        background.up("a", output, nodes=1, kinds=["nosuch"])
+
+    assert not paths.cluster_directory("a").exists()
+
+
 def test_down_removes_what_up_wrote_with_the_directory_and_all_of_the_state(output):
     (output / "kubeconfig").write_text("ours")
     directory = of_an_interrupted_up("a", output / "kubeconfig", output / "shoot-kubeconfig")

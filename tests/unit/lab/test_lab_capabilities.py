@@ -49,6 +49,8 @@ def test_nodes_that_would_leave_a_containerd_without_cri_are_refused(tmp_path):
     limit.write_text("20\n")
     require_inotify(1, tmp_path)
     require_inotify(0, tmp_path)
+    with pytest.raises(RefusedError):
+        require_inotify(1, tmp_path, each=16)
     with pytest.raises(RefusedError) as caught:
         require_inotify(2, tmp_path)
 
