@@ -288,15 +288,23 @@ def test_without_gardener_one_secret_is_read_where_its_key_opens_nodes(helm):
     assert [] == rules()
 
 
-def test_case_86_a_whole_life_needs_the_rights_and_no_other_without_gardener(admin, server, helm, tmp_path):
+@pytest.fixture
+def standalone_kubeconfig(server, tmp_path):
+    """The file by which a controller is a user without rights of its own."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(server.kubeconfig(CONTROLLER)))
+    return path
+
+
+def test_case_86_a_whole_life_needs_the_rights_and_no_other_without_gardener(
+    admin, server, standalone_kubeconfig, helm, tmp_path
+):
     release, namespace = "gvisor-nodes", f"test-{secrets.token_hex(3)}"
     admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     objects = helm.template(release, namespace, standalone_values())
     rights = Rights(admin, objects, "controller", namespace)
     rights.grant()
     rights.grant_in(namespace)
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(json.dumps(server.kubeconfig(CONTROLLER)))
     told = {key: value for key, value in yaml.safe_load(controllers_file(objects)).items() if key not in PORTS}
     values = {**told, "leaderElection": {"enabled": True, "namespace": namespace}}
     pool = yaml.safe_load((ROOT / "examples" / "standalone.yaml").read_text())
@@ -319,7 +327,7 @@ def test_case_86_a_whole_life_needs_the_rights_and_no_other_without_gardener(adm
         return any(one["type"] == "GVisorNodesReady" and "1 of 1" in one["message"] for one in conditions)
 
     with PlayedKubelet(admin) as kubelet:
-        with controller_process(tmp_path, kubeconfig, values) as one:
+        with controller_process(tmp_path, standalone_kubeconfig, values) as one:
             one.await_ready()
             node = node_of(admin, pool)
             admin.create(CONTAINER_RUNTIMES, pool)
@@ -335,7 +343,7 @@ def test_case_86_a_whole_life_needs_the_rights_and_no_other_without_gardener(adm
         admin.patch(DEFINITIONS, CONTAINER_RUNTIMES_NAME, {"spec": {"names": {"shortNames": ["old"]}}})
         admin.patch(RUNTIME_CLASSES, "gvisor", {"scheduling": None})
         admin.patch(SERVICE_ACCOUNTS, wish, {"automountServiceAccountToken": True}, "kube-system")
-        with controller_process(tmp_path, kubeconfig, values) as one:
+        with controller_process(tmp_path, standalone_kubeconfig, values) as one:
             one.await_ready()
             change(debug="true")
             kubelet.ends(node)
