@@ -265,6 +265,26 @@ def test_case_86_a_right_that_is_missing_is_noticed(shoot, cluster, seed, helm, 
     assert all(missing in request for request in told)
 
 
+def test_secrets_are_listed_only_where_nodes_of_shoots_are_reached_by_ssh(helm):
+    def verbs(**nodes):
+        objects = helm.template(RELEASE, NAMESPACE, seed_values(config={"nodes": nodes}))
+        [rule] = [rule for rule in one_of(objects, "ClusterRole")["rules"] if "secrets" in rule["resources"]]
+        return set(rule["verbs"])
+
+    assert {"list"} == verbs(executor="ssh") - verbs()
+
+
+def test_without_gardener_one_secret_is_read_where_its_key_opens_nodes(helm):
+    def rules(**nodes):
+        objects = helm.template(RELEASE, NAMESPACE, standalone_values(config={"nodes": nodes}))
+        return [rule for rule in one_of(objects, "ClusterRole")["rules"] if "secrets" in rule["resources"]]
+
+    [rule] = rules(executor="ssh", ssh={"keySecret": "machines/key"})
+    assert (["key"], ["get"]) == (rule["resourceNames"], rule["verbs"])
+    assert [] == rules(executor="ssh", ssh={"keyFile": "/key"})
+    assert [] == rules()
+
+
 def test_case_86_the_rights_are_enough_without_gardener(admin, server, helm, tmp_path):
     release, namespace = "gvisor-nodes", f"test-{secrets.token_hex(3)}"
     admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})

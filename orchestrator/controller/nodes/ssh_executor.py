@@ -71,20 +71,20 @@ class SshExecutor:
         self._wake = wake
         self._settings = settings
 
-    def runs(self, pool: str) -> tuple[Run, ...]:
+    def runs(self, owner: str) -> tuple[Run, ...]:
         """From this process's memory."""
-        return self._runs.runs(self._place, pool)
+        return self._runs.runs(owner)
 
     def find(self, name: str) -> Run | None:
         """From this process's memory; there is no other place."""
-        return self._runs.find(self._place, name)
+        return self._runs.find(name)
 
     def start(self, order: Order) -> None:
         """Let it begin in a thread of its own."""
-        self._runs.start(self._place, order, self._carry_out, self._wake)
+        self._runs.start(order, self._carry_out, self._wake)
 
     def stop(self, name: str) -> None:
-        """Ask its playbook to stop, and forget it."""
+        """Ask its playbook to stop; it is forgotten when it has."""
         self._runs.stop(name)
 
     def _carry_out(self, order: Order, cancel: threading.Event) -> JobResult:

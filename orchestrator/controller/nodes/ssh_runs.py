@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.controller.nodes.mark import Action
 from orchestrator.controller.nodes.run import Run
-from orchestrator.errors import GvisorNodesError
+from orchestrator.errors import GvisorNodesError, NotReadyError
 from orchestrator.execution.job import failed
 from orchestrator.execution.runner import private_directory
 
@@ -39,7 +39,6 @@ _LONGEST_END: Final = 25.0
 
 @dataclass(slots=True)
 class _Entry:
-    place: str
     order: Order
     work: Callable[[Order, threading.Event], JobResult]
     ended: Callable[[], None]
@@ -69,7 +68,6 @@ class SshRuns:
 
     def start(
         self,
-        place: str,
         order: Order,
         work: Callable[[Order, threading.Event], JobResult],
         ended: Callable[[], None],
@@ -77,12 +75,11 @@ class SshRuns:
         """Let a run begin, or wait for its turn.
 
         Args:
-            place: the cluster of its node.
             order: what it is for; one of a name that is known is passed over.
             work: does it; stopped by the event.
             ended: called when it has ended.
         """
-        entry = _Entry(place, order, work, ended)
+        entry = _Entry(order, work, ended)
         with self._lock:
             if self._closed or order.name in self._entries:
                 return
@@ -93,31 +90,39 @@ class SshRuns:
             self._waiting.append(entry)
             self._begin()
 
-    def runs(self, place: str, pool: str) -> tuple[Run, ...]:
-        """All runs of a pool that are known."""
+    def runs(self, owner: str) -> tuple[Run, ...]:
+        """All runs of an owner that are known; one that was stopped, until it has ended."""
         with self._lock:
-            found = [one for one in self._entries.values() if (one.place, one.order.pool) == (place, pool)]
+            found = [one for one in self._entries.values() if one.order.owner == owner]
         return tuple(_run(one) for one in found)
 
-    def find(self, place: str, name: str) -> Run | None:
+    def find(self, name: str) -> Run | None:
         """The run of this name, if it is known."""
         with self._lock:
             entry = self._entries.get(name)
-        return _run(entry) if entry is not None and entry.place == place else None
+        return _run(entry) if entry is not None else None
 
     def stop(self, name: str) -> None:
-        """Stop a run and forget it."""
+        """Stop a run, and forget it when it has ended."""
         with self._lock:
-            entry = self._entries.pop(name, None)
+            entry = self._entries.get(name)
             if entry is None:
                 return
             entry.cancel.set()
+            if entry not in self._active:
+                del self._entries[name]
             if entry in self._waiting:
                 self._waiting.remove(entry)
 
     def known_hosts(self, place: str) -> Path:
-        """The file with the host keys that nodes of a cluster have shown; made when it is first asked for."""
+        """The file with the host keys that nodes of a cluster have shown.
+
+        Raises:
+            NotReadyError: nothing begins any more.
+        """
         with self._lock:
+            if self._closed:
+                raise NotReadyError("the run does not begin", why="the controller ends", remedy="another run follows")
             if self._directory is None:
                 self._directory = private_directory()
             return self._directory / f"known-{place or 'hosts'}"
@@ -151,6 +156,8 @@ class SshRuns:
     def _work(self, entry: _Entry) -> None:
         result = _result(entry)
         with self._lock:
+            if entry.cancel.is_set() and not self._closed:
+                del self._entries[entry.order.name]
             entry.result, entry.since = result, self._clock()
             self._active.remove(entry)
             del self._threads[id(entry)]

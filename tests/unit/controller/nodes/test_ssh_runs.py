@@ -9,14 +9,14 @@ import pytest
 from orchestrator.controller.nodes.mark import Action
 from orchestrator.controller.nodes.run import Order
 from orchestrator.controller.nodes.ssh_runs import SshRuns
-from orchestrator.errors import RefusedError
+from orchestrator.errors import NotReadyError, RefusedError
 from orchestrator.execution.job_result import JobResult
 
 DONE = JobResult(action="apply", outcome="ok")
 
 
-def order(name, pool="a", action=Action.APPLY):
-    return Order(name, pool, f"node-of-{name}", "uid", "192.0.2.1", action, "")
+def order(name, owner="p/a", action=Action.APPLY):
+    return Order(name, "a", f"node-of-{name}", "uid", "192.0.2.1", action, "", owner=owner)
 
 
 class Work:
@@ -59,33 +59,30 @@ def runs():
     one.close()
 
 
-def start(runs, work, *names, place="p", pool="a"):
+def start(runs, work, *names, owner="p/a"):
     for name in names:
-        runs.start(place, order(name, pool), work, work.tell)
+        runs.start(order(name, owner), work, work.tell)
 
 
 def test_no_more_than_so_many_work_at_once_and_all_have_their_turn(runs, work):
     start(runs, work, *"abcde")
-    assert 5 == len(runs.runs("p", "a"))
+    assert 5 == len(runs.runs("p/a"))
     work.go.set()
     work.await_ended(5)
 
     assert 2 >= work.most
-    assert [DONE] * 5 == [one.result for one in runs.runs("p", "a")]
+    assert [DONE] * 5 == [one.result for one in runs.runs("p/a")]
 
 
-def test_a_run_is_known_by_its_place_pool_and_name(runs, work):
+def test_a_run_is_known_by_its_owner_and_its_name(runs, work):
     start(runs, work, "one")
-    start(runs, work, "two", place="q", pool="b")
+    start(runs, work, "two", owner="q/a")
+    found = runs.find("two")
 
-    assert ["one"] == [one.name for one in runs.runs("p", "a")]
-    assert () == runs.runs("q", "a")
-    assert (None, None) == (runs.find("p", "two"), runs.find("p", "none"))
-    assert ("node-of-two", "uid", None) == (
-        (found := runs.find("q", "two")).node,
-        found.uid,
-        found.result,
-    )
+    assert (["one"], ["two"]) == ([one.name for one in runs.runs("p/a")], [one.name for one in runs.runs("q/a")])
+    assert (found,) == runs.runs("q/a")
+    assert ("node-of-two", "uid", None) == (found.node, found.uid, found.result)
+    assert runs.find("three") is None
 
 
 def test_the_same_order_again_begins_nothing(runs, work):
@@ -97,14 +94,35 @@ def test_the_same_order_again_begins_nothing(runs, work):
     assert not work.ended.acquire(timeout=0.05)
 
 
-def test_a_run_that_is_stopped_is_forgotten_and_makes_room(runs, work):
-    start(runs, work, "one", "two", "three")
+def test_a_run_that_is_stopped_is_known_until_it_has_ended_and_then_makes_room(runs, work):
+    held, let = threading.Event(), threading.Event()
+
+    def stubborn(_order, cancel):
+        held.set()
+        let.wait(10)
+        return DONE
+
+    runs.start(order("one"), stubborn, work.tell)
+    start(runs, work, "two", "three")
+    assert held.wait(10)
     runs.stop("one")
     runs.stop("one")
-    assert runs.find("p", "one") is None
+    assert runs.find("one").result is None
+    let.set()
     work.await_ended(1)
+    assert runs.find("one") is None
+    runs.stop("one")
     work.go.set()
     work.await_ended(2)
+
+
+def test_a_run_that_has_ended_is_forgotten_when_it_is_stopped(runs, work):
+    work.go.set()
+    start(runs, work, "one")
+    work.await_ended(1)
+    runs.stop("one")
+
+    assert () == runs.runs("p/a")
 
 
 def test_a_run_that_is_stopped_before_its_turn_never_begins(runs, work):
@@ -124,27 +142,29 @@ def test_at_the_end_all_are_stopped_and_none_begins(runs, work):
 
     assert 0 == work.now
     assert ["interrupted", "interrupted", None] == [
-        one.result.outcome if one.result else None for one in runs.runs("p", "a")
+        one.result.outcome if one.result else None for one in runs.runs("p/a")
     ]
     start(runs, work, "four")
     assert "four" not in work.begun
     assert not known.parent.exists()
+    with pytest.raises(NotReadyError):
+        runs.known_hosts("p")
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (RefusedError("no", why="because", remedy="do"), ("refused", "no", "because", "do")),
-        (ValueError("what nobody may see"), ("unknown", "the run ended in a way that nobody foresaw", "ValueError")),
+        (ValueError("what nobody may see"), ("failed", "the run ended in a way that nobody foresaw", "ValueError")),
     ],
 )
 def test_an_error_is_a_result(runs, work, error, expected):
     def fail(_order, _cancel):
         raise error
 
-    runs.start("p", order("one", action=Action.REMOVE), fail, work.tell)
+    runs.start(order("one", action=Action.REMOVE), fail, work.tell)
     work.await_ended(1)
-    found = runs.find("p", "one").result
+    found = runs.find("one").result
 
     assert "remove" == found.action
     assert expected == (found.outcome, found.message, found.cause, found.remedy)[: len(expected)]
@@ -159,5 +179,5 @@ def test_what_ended_long_ago_is_forgotten(work):
     now[0] = 3601.0
     start(runs, work, "new")
 
-    assert ["new"] == [one.name for one in runs.runs("p", "a")]
+    assert ["new"] == [one.name for one in runs.runs("p/a")]
     runs.close()

@@ -14,7 +14,9 @@ from orchestrator.controller.nodes.ssh_runs import SshRuns
 from orchestrator.controller.nodes.ssh_settings import SshSettings
 from orchestrator.errors import InvalidInputError
 
-ORDER = Order("run", "a", "n1", "0-1", "192.0.2.1", Action.APPLY, "ab" * 32, {"runsc_release": "20260209.1"})
+ORDER = Order(
+    "run", "a", "n1", "0-1", "192.0.2.1", Action.APPLY, "ab" * 32, {"runsc_release": "20260209.1"}, "ns/gvisor-a"
+)
 REMOVE = dataclasses.replace(ORDER, action=Action.REMOVE, variables={})
 
 
@@ -35,7 +37,7 @@ def outcome(executor, order):
     one, wake = executor
     one.start(order)
     assert wake.wait(10)
-    [run] = one.runs(order.pool)
+    [run] = one.runs(order.owner)
     assert run == one.find(order.name)
     return run.result
 
