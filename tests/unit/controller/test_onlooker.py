@@ -32,7 +32,7 @@ ORDER = Order("run", "a", "n1", "u", "", Action.APPLY, WANTED)
 
 
 def carrying(name="n1", *marks, ready="True", **changes):
-    names = {Claim: mark.DONE, Proof: mark.PROOF, Failure: mark.FAILURE}
+    names = {Claim: mark.CLAIM, Proof: mark.PROOF, Failure: mark.FAILURE}
     annotations = {names[type(one)]: json.dumps(asdict(one)) for one in marks}
     more = {
         "metadata": {"uid": "u", "annotations": annotations},
