@@ -54,7 +54,8 @@ class Pace:
 
 _BEGINS: Final = "it begins"
 _ENDS: Final = "its result is being recorded"
-PASSING: Final = frozenset({_BEGINS, _ENDS})
+_AWAITED: Final = "its run is not there yet"
+PASSING: Final = frozenset({_BEGINS, _ENDS, _AWAITED})
 """What is said of a node and is over with the next look."""
 
 
@@ -349,7 +350,7 @@ class _Planner:
             return True
         if claim is not None and not self._passed(claim.at, self._pool.pace.anew):
             self._active += 1
-            self._states.append(replace(state, why="its run is not there yet"))
+            self._states.append(replace(state, why=_AWAITED))
             return True
         return False
 
