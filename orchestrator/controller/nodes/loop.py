@@ -18,6 +18,7 @@ from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.controller import log_lines
 from orchestrator.controller.message import enumerated
 from orchestrator.controller.nodes.idle import idle
+from orchestrator.controller.nodes.mark import Action
 from orchestrator.controller.nodes.pool_pass import PoolPass
 from orchestrator.controller.nodes.report import Seen
 from orchestrator.controller.removal import nodes_stay
@@ -190,7 +191,7 @@ class NodeLoop:
         with self._lock:
             release.done = True
         self.add(key)
-        named = enumerated([f"{one.node.name} ({one.why or one.state.value})" for one in states], ", ")
+        named = enumerated([f"{one.node.name} ({_reason(one)})" for one in states], ", ")
         _log.warning("it goes, and gVisor stays on: %s", named or "nodes that nobody could look at")
         if self._tell is not None:
             what = f"these nodes: {named}" if named else "its nodes, which nobody could look at"
@@ -355,11 +356,18 @@ def _shown(seen: Seen | None) -> tuple[str, list[tuple[str, State, str]]] | None
     return None if seen is None else (seen.fingerprint, [(one.node.name, one.state, one.why) for one in seen.states])
 
 
+def _reason(one: NodeState) -> str:
+    """Why gVisor is still on a node: what failed there, also while it is tried again, else what is waited for."""
+    failure = one.marks.failure
+    if failure is not None and failure.action == Action.REMOVE:
+        return failure.message
+    return one.why or one.state.value
+
+
 def _still_there(runtime: ContainerRuntime, states: Sequence[NodeState]) -> StillThereError:
     return StillThereError(
         f"gVisor is still on nodes of the pool {runtime.spec.worker_pool.name}",
-        why=enumerated([f"{one.node.name}: {one.why or one.state.value}" for one in states], "; ")
-        or "its nodes are being looked at",
+        why=enumerated([f"{one.node.name}: {_reason(one)}" for one in states], "; ") or "its nodes are being looked at",
         remedy="delete the pods that use gVisor, or wait",
     )
 
