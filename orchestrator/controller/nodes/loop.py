@@ -75,6 +75,8 @@ class _Release:
     done: bool = False
     told: bool = False
     """Whether the deletion was told that its patience is over."""
+    left: ContainerRuntime | None = None
+    """The object, where it goes before its nodes are done: what is under way there is still recorded."""
 
 
 class NodeLoop:
@@ -190,6 +192,7 @@ class NodeLoop:
         # From now on they are left alone: what is taken back next is what a removal needs.
         with self._lock:
             release.done = True
+            release.left = runtime
         self.add(key)
         named = enumerated([f"{one.node.name} ({_reason(one)})" for one in states], ", ")
         _log.warning("it goes, and gVisor stays on: %s", named or "nodes that nobody could look at")
@@ -249,6 +252,8 @@ class NodeLoop:
         if runtime is None or why:
             _log.debug("nothing is done on its nodes: %s", why)
             self._now_known(key, None)
+            if release is not None and release.left is not None:
+                return self._settle(key, release, release.left)
             self._close_unneeded(key[0])
             return None
         target, passes = self._target(key[0])
@@ -264,10 +269,22 @@ class NodeLoop:
         """The deletion that waits for these nodes, or did."""
         with self._lock:
             release = self._releases.get(key)
-            if release is not None and (runtime is None or runtime.metadata.uid != release.uid):
+            other = release is not None and runtime is not None and runtime.metadata.uid != release.uid
+            if release is not None and (other or (runtime is None and release.left is None)):
                 del self._releases[key]
                 return None
         return release
+
+    def _settle(self, key: Key, release: _Release, left: ContainerRuntime) -> float | None:
+        """Record what was under way on the nodes of an object that has gone; then nothing of it is remembered."""
+        with self._lock:
+            found = self._targets.get(self._place(key[0]))
+        if found is not None and (again := found[1].settle(left)) is not None:
+            return again
+        with self._lock:
+            release.left = None
+        self.add(key)
+        return None
 
     def _take_away(self, key: Key, runtime: ContainerRuntime, release: _Release, passes: PoolPass) -> float | None:
         told = passes.take_away(runtime)
@@ -298,7 +315,7 @@ class NodeLoop:
             self._wake(key)
 
     def _target(self, namespace: str) -> tuple[Target, PoolPass]:
-        place = "" if self._options.settings.standalone else namespace
+        place = self._place(namespace)
         with self._lock:
             found = self._targets.get(place)
         if found is not None:
@@ -319,6 +336,10 @@ class NodeLoop:
         target.start()
         return known
 
+    def _place(self, namespace: str) -> str:
+        """By what a target is known: without Gardener there is one."""
+        return "" if self._options.settings.standalone else namespace
+
     def _owns(self, owner: str) -> bool:
         namespace, _, name = owner.partition("/")
         raw = self._runtime_of((namespace, name))
@@ -328,6 +349,9 @@ class NodeLoop:
         """Close a Shoot's target when nothing of its pools may be touched any more."""
         if self._options.settings.standalone:
             return
+        with self._lock:
+            if any(key[0] == namespace and one.left is not None for key, one in self._releases.items()):
+                return
         for raw in self._runtimes_in(namespace):
             with self._lock:
                 release = self._releases.get(key_of(raw))

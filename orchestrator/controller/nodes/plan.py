@@ -53,9 +53,9 @@ class Pace:
 
 
 _BEGINS: Final = "it begins"
-_ENDS: Final = "its result is being recorded"
+ENDS: Final = "its result is being recorded"
 _AWAITED: Final = "its run is not there yet"
-PASSING: Final = frozenset({_BEGINS, _ENDS, _AWAITED})
+PASSING: Final = frozenset({_BEGINS, ENDS, _AWAITED})
 """What is said of a node and is over with the next look."""
 
 
@@ -339,7 +339,7 @@ class _Planner:
             self._add(node, marks, state, run.waits)
             return True
         self._again.append(0.0)
-        self._add(node, marks, state, _ENDS)
+        self._add(node, marks, state, ENDS)
         return True
 
     def _missing(self, state: NodeState, claim: Claim | None, strays: list[Run]) -> bool:
