@@ -25,8 +25,9 @@ COVERAGE_DIRECTORY := $(CURDIR)/.cache/coverage
 MEASURED := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(COVERAGE_DIRECTORY)/data
 COVERAGE_MINIMUM ?= 90
 
-# ansible-lint reads roles one by one, without inventory and without the role that holds everybody's modules.
-LINTED := ANSIBLE_INVENTORY=localhost, \
+# ansible-lint reads roles one by one, without inventory and without the role that holds everybody's modules. In this
+# variable `localhost,` would be two paths, of which the second is this directory, with every script in it as a source.
+LINTED := ANSIBLE_INVENTORY=$(CURDIR)/inventories/local.yml \
 	ANSIBLE_LIBRARY=$(CURDIR)/roles/node/library ANSIBLE_ACTION_PLUGINS=$(CURDIR)/roles/node/action_plugins
 
 .PHONY: help
@@ -40,6 +41,10 @@ setup: ## Make .venv and install missing system packages (the other targets do i
 .PHONY: demo
 demo: setup ## Two nodes: gVisor installed, proved, applied again, removed; the tree compared
 	@$(PYTHON) scripts/demo
+
+.PHONY: demo-cluster
+demo-cluster: control-plane ## A cluster with real kubelets: from the object to pods in gVisor and back; MODE=gardener
+	@$(PYTHON) scripts/demo-cluster --mode $(or $(MODE),standalone)
 
 .PHONY: start
 start: setup ## Run the controller on KUBECONFIG, else on `gvisor-nodes lab cluster up`; MODE=standalone, ARGS=...
@@ -76,13 +81,13 @@ check-generated:
 	@$(PYTHON) scripts/generate-chart-docs --check
 
 .PHONY: test
-test: setup ## Unit tests, tests on real nodes, on real API servers, Molecule
-	@$(MAKE) --old-file=setup unit nodes cluster molecule
+test: setup ## Unit tests, tests on real nodes, on real API servers, on a whole cluster, Molecule
+	@$(MAKE) --old-file=setup unit nodes cluster e2e molecule
 
 .PHONY: measured
 measured: setup ## The same with the coverage of every process
 	@rm -rf $(COVERAGE_DIRECTORY) && mkdir -p $(COVERAGE_DIRECTORY)
-	@$(MAKE) --old-file=setup unit nodes cluster molecule MEASURED_BY="$(MEASURED)"
+	@$(MAKE) --old-file=setup unit nodes cluster e2e molecule MEASURED_BY="$(MEASURED)"
 	@$(MAKE) --old-file=setup coverage
 
 .PHONY: unit
@@ -106,6 +111,10 @@ control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for t
 cluster: control-plane ## Only the tests on a real API server, and on nodes with real kubelets
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q
 
+.PHONY: e2e
+e2e: control-plane ## Only the tests on a cluster with real kubelets
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/e2e -q
+
 .PHONY: contract
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q
@@ -117,6 +126,10 @@ chart: setup ## Package the chart, alone and in a registration for Gardener: dis
 .PHONY: bench
 bench: control-plane ## What the controller takes of time, requests and memory: some three minutes; ARGS=--large for 2000
 	@$(PYTHON) tests/bench/controller.py $(ARGS)
+
+.PHONY: image
+image: setup ## Build the image of the controller and its Jobs; ARGS="--base IMAGE --release 20260905.0 --output dist"
+	@$(PYTHON) scripts/build-image $(ARGS)
 
 .PHONY: molecule
 molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy

@@ -20,10 +20,29 @@ class Hibernation(View):
     enabled: bool = False
 
 
+class SshAccess(View):
+    """Whether nodes run sshd; with false Gardener stops it, and hands no key out."""
+
+    enabled: bool = True
+
+
+class WorkersSettings(View):
+    """What holds for all nodes."""
+
+    ssh_access: SshAccess = Field(default_factory=SshAccess)
+
+
+class Provider(View):
+    """What the Shoot's machines are."""
+
+    workers_settings: WorkersSettings = Field(default_factory=WorkersSettings)
+
+
 class ShootSpec(View):
     """What is wanted of the Shoot."""
 
     hibernation: Hibernation = Field(default_factory=Hibernation)
+    provider: Provider = Field(default_factory=Provider)
 
 
 class ShootStatus(View):
@@ -54,6 +73,11 @@ class Shoot(View):
     def hibernating(self) -> bool:
         """Whether it sleeps or is about to: there may be no API server and no Node."""
         return self.spec.hibernation.enabled or self.status.is_hibernated
+
+    @property
+    def ssh_access(self) -> bool:
+        """Whether its nodes may be reached by SSH."""
+        return self.spec.provider.workers_settings.ssh_access.enabled
 
     @property
     def force_deletion(self) -> bool:
@@ -95,6 +119,7 @@ def essential(raw: RawObject) -> RawObject:
         "spec.shoot.metadata.deletionTimestamp",
         "spec.shoot.metadata.annotations",
         "spec.shoot.spec.hibernation",
+        "spec.shoot.spec.provider.workersSettings.sshAccess",
         "spec.shoot.status.lastOperation",
         "spec.shoot.status.isHibernated",
     )

@@ -139,7 +139,22 @@ def verify(
 
 def status(
     *,
-    inventory: o.Inventory,
+    inventory: o.AnyInventory = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of an inventory: the nodes of a ContainerRuntime's pool as the controller has left them;"
+            " `all` for every pool.",
+            metavar="NAMESPACE/NAME",
+        ),
+    ] = None,
+    kubeconfig: Annotated[
+        str,
+        typer.Option(help="Of the cluster that has the ContainerRuntime; KUBECONFIG if not given.", metavar="FILE"),
+    ] = "",
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="With --cluster: go on, and show every change, until Ctrl-C.")
+    ] = False,
     limit: o.Limit = None,
     user: o.User = None,
     become: o.Become = False,
@@ -152,11 +167,33 @@ def status(
     timeout: o.Timeout = None,
     output: o.OutputFormat = o.Output.table,
 ) -> None:
-    """Say what is on every host, when it was proved, and how it differs from what is wanted."""
+    """Say what is on every host, when it was proved, and how it differs from what is wanted.
+
+    With --cluster no host is asked: it says how the nodes of a pool are by the marks on them and the Jobs that run. It
+    ends with 3 if a node failed or could not be looked at, and with 1 if one is not ready yet.
+    """
+    runs = {
+        "--limit": limit,
+        "--user": user,
+        "--become": become,
+        "--ask-become-pass": ask_become_pass,
+        "--connect-timeout": connect_timeout,
+        "--release": release,
+        "--flag": flag,
+        "--directory": directory,
+        "--forks": forks,
+        "--timeout": timeout,
+    }
+    with invocation.errors_as_documents("status", output):
+        _one_place(inventory, cluster, runs, {"--kubeconfig": kubeconfig, "--watch": watch})
+    if cluster is not None:
+        from orchestrator.cli.pool_status import pool_status  # noqa: PLC0415 - not needed to print help
+
+        raise typer.Exit(pool_status(cluster, kubeconfig, output=output, watch=watch))
     code = invocation.invoke(
         "status",
         "probe",
-        inventory,
+        inventory or [],
         wanted=_wanted(release, flag, None, None, directory),
         options=run_options(
             limit=limit,
@@ -171,6 +208,32 @@ def status(
         row=summary.status_row,
     )
     raise typer.Exit(code)
+
+
+def _one_place(
+    inventory: list[str] | None, cluster: str | None, runs: Mapping[str, object], looks: Mapping[str, object]
+) -> None:
+    """Insist on an inventory or a cluster, and on options that mean something there.
+
+    Raises:
+        InvalidInputError: it is neither, both, or an option of the other one.
+    """
+    from orchestrator.errors import InvalidInputError  # noqa: PLC0415 - not needed to print help
+
+    if inventory and cluster is not None:
+        raise InvalidInputError(
+            "--inventory and --cluster cannot be combined",
+            why="an inventory's hosts are asked themselves, a cluster's nodes are looked up in it",
+            remedy="leave one of them out",
+        )
+    if not inventory and cluster is None:
+        raise InvalidInputError(
+            "it is not known whose status is wanted",
+            remedy="give --inventory PATH, or --cluster NAMESPACE/NAME, or --cluster all",
+        )
+    place, strange = ("--cluster", runs) if cluster is not None else ("--inventory", looks)
+    if given := [name for name, value in strange.items() if value not in (None, False, "", [])]:
+        raise InvalidInputError(f"{', '.join(given)} has no meaning with {place}", remedy="leave it out")
 
 
 def remove(

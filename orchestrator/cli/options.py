@@ -26,6 +26,15 @@ Inventory = Annotated[
         metavar="PATH",
     ),
 ]
+AnyInventory = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--inventory",
+        "-i",
+        help="Inventory file or directory, or a comma separated list of hosts. Repeatable.",
+        metavar="PATH",
+    ),
+]
 Limit = Annotated[
     str | None,
     typer.Option(help="Only these hosts or groups of the inventory.", metavar="PATTERN"),

@@ -37,20 +37,25 @@ def console() -> Console:
 
 def show(out: Console, command: str, rows: list[Row]) -> None:
     """Print the table of ``command``, one of the keys of the layouts below."""
-    columns, cells = _LAYOUTS[command]
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == "HOST")
-    for row in rows:
-        for line in cells(row):
-            table.add_row(*line)
     with out.capture() as captured:
-        out.print(table)
+        out.print(table(command, rows))
     # the padding of the last column would only be noise in a file or a paste
     print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=out.file)
     if command in _FOOTERS:
         for text in _FOOTERS[command](rows):
             out.print(text, soft_wrap=True)
+
+
+def table(command: str, rows: Iterable[Row]) -> Table:
+    """Return the table of ``command``."""
+    columns, cells = _LAYOUTS[command]
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column, overflow="fold", no_wrap=column in {"HOST", "NODE"})
+    for row in rows:
+        for line in cells(row):
+            made.add_row(*line)
+    return made
 
 
 def _outcome(row: Row) -> Text:
@@ -162,12 +167,22 @@ def _logs(row: Row) -> Iterable[list[Text]]:
     yield [*(_cell(row[name]) for name in fields), _outcome(row)]
 
 
+_STATES = {"Ready": "green", "Running": "yellow", "Removing": "yellow", "Failed": "bold red", "Unknown": "bold red"}
+
+
+def _nodes(row: Row) -> Iterable[list[Text]]:
+    state = Text(str(row["state"]), style=_STATES.get(row["state"], "")) if row["state"] else _cell(None)
+    first = [_cell(row["pool"]), _cell(row["name"]), state]
+    yield [*first, *(_cell(row[name]) for name in ("release", "generation", "since", "step", "message"))]
+
+
 _PROVED = ("HOST", "CONTAINERD", "GVISOR", "RESTARTS", "PROOF", "SECONDS", "RESULT")
 _LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Row], Iterable[list[Text]]]]] = {
     "apply": (_PROVED, _apply),
     "verify": (_PROVED, _apply),
     "plan": (("HOST", "RESTART", "WHAT", "WHY"), _plan),
     "status": (("HOST", "CONTAINERD", "GVISOR", "FLAGS", "GENERATION", "PODS", "PROVED", "DRIFT"), _status),
+    "nodes": (("POOL", "NODE", "STATE", "GVISOR", "GENERATION", "SINCE", "STEP", "WHY"), _nodes),
     "generations": (
         ("HOST", "GENERATION", "GVISOR", "FLAGS", "IS", "PODS", "MADE", "PROVED", "KEPT BECAUSE"),
         _generations,

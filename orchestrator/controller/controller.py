@@ -27,6 +27,9 @@ from orchestrator.controller.nodes.loop import LoopOptions, NodeLoop
 from orchestrator.controller.nodes.mark import gate
 from orchestrator.controller.nodes.pool_pass import NodeSettings
 from orchestrator.controller.nodes.report import Report, recorded, report
+from orchestrator.controller.nodes.ssh_executor import SshExecutor, key_source
+from orchestrator.controller.nodes.ssh_runs import SshRuns
+from orchestrator.controller.nodes.ssh_settings import SshSettings
 from orchestrator.controller.nodes.target import Target
 from orchestrator.controller.reconciler import Reconciler
 from orchestrator.controller.seed_delivery import SeedDelivery
@@ -109,6 +112,8 @@ class Controller:
         delivery = DirectDelivery if options.standalone else SeedDelivery
         self.delivery: Delivery = delivery(client, options.installation)
         self._client = client
+        self._ssh = (options.nodes.ssh if options.nodes is not None else None) or SshSettings()
+        self._ssh_runs = SshRuns(self._ssh.at_once)
         self._nodes = self._node_loop(options, options.nodes, metrics, tell) if options.nodes is not None else None
         self._reconciler = Reconciler(
             client,
@@ -204,6 +209,7 @@ class Controller:
         self.queue.shut_down()
         for worker in workers:
             worker.join()
+        self._ssh_runs.close()
 
     def _node_loop(
         self,
@@ -215,7 +221,8 @@ class Controller:
         settings = NodeSettings(
             options.standalone,
             gate(standalone=options.standalone, taint=nodes.startup_taint),
-            nodes.job.timeout,
+            nodes.timeout,
+            nodes.pace,
         )
 
         def site_of(namespace: str, wake: Callable[[], None]) -> tuple[Target, Executor]:
@@ -225,7 +232,9 @@ class Controller:
                 observe = metrics.api_requests("shoot") if metrics is not None else None
                 client = Client(renewed_credentials(self._client, namespace, external=nodes.external), observe=observe)
             target = Target(client, wake, metrics)
-            return target, JobExecutor(client, target.jobs, target.pods, nodes.job)
+            if nodes.job is not None:
+                return target, JobExecutor(client, target.jobs, target.pods, nodes.job)
+            return target, self._ssh_executor("" if options.standalone else namespace, wake)
 
         return NodeLoop(
             self._runtimes_in,
@@ -237,6 +246,14 @@ class Controller:
             tell=tell,
             metrics=metrics,
         )
+
+    def _ssh_executor(self, place: str, wake: Callable[[], None]) -> SshExecutor:
+        def allowed() -> bool:
+            cluster = self._cluster_of(place)
+            return cluster is not None and cluster.shoot.ssh_access
+
+        keys = key_source(self._ssh, self._client, place)
+        return SshExecutor(self._ssh_runs, place, keys, self._ssh, allowed=allowed, wake=wake)
 
     def _work(self, stop: threading.Event) -> None:
         while (key := self.queue.get()) is not None:
@@ -277,7 +294,14 @@ class Controller:
         if shoot is None:
             return Report()
         nodes = self._nodes.seen((runtime.namespace, runtime.name)) if self._nodes is not None else None
-        return report(runtime, shoot, nodes, self._health_of(runtime, shoot))
+        return report(
+            runtime,
+            shoot,
+            nodes,
+            self._health_of(runtime, shoot),
+            standalone=self._options.standalone,
+            attended=self._nodes is not None,
+        )
 
     def _health_of(self, runtime: ContainerRuntime, shoot: Cluster) -> Observation | None:
         if self._options.standalone:

@@ -76,7 +76,7 @@ def read_pool(name: str, kubeconfig: str, environment: Mapping[str, str]) -> Poo
         )
     with Client(credentials.default(kubeconfig, environment)) as client:
         runtime = ContainerRuntime.read(client.get(CONTAINER_RUNTIMES, short, namespace))
-        standalone = not _has_clusters(client)
+        standalone = not has_clusters(client)
         with _target(client, namespace, environment, standalone=standalone) as target:
             variables = wished_variables(_wish(target, runtime))
             nodes = [Node.read(raw) for page in target.pages(NODES) for raw in page.items]
@@ -90,7 +90,7 @@ def read_pool(name: str, kubeconfig: str, environment: Mapping[str, str]) -> Poo
     return PoolInventory(hosts, variables)
 
 
-def _has_clusters(client: Client) -> bool:
+def has_clusters(client: Client) -> bool:
     """Whether this is a seed."""
     try:
         next(client.pages(CLUSTERS, limit=1))

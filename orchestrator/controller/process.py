@@ -22,6 +22,7 @@ from orchestrator.controller.controller import Controller, Options
 from orchestrator.controller.definition import ensure_definition
 from orchestrator.controller.endpoints import Endpoint, Endpoints, metrics_page, probe_page
 from orchestrator.controller.metrics import CONTENT_TYPE, Metrics
+from orchestrator.controller.settings import ARTIFACTS_VARIABLE
 from orchestrator.errors import InvalidInputError
 from orchestrator.kube import credentials
 from orchestrator.kube.client import Client
@@ -177,7 +178,9 @@ def _options(settings: ControllerSettings) -> Options:
         classes=settings.extension_classes,
         mode=settings.trigger_mode,
         workers=settings.concurrent_reconciles,
-        nodes=settings.nodes.options(external=wants_external(os.environ)),
+        nodes=settings.nodes.options(
+            external=wants_external(os.environ), artifacts=os.environ.get(ARTIFACTS_VARIABLE, "")
+        ),
     )
 
 

@@ -22,10 +22,12 @@ from orchestrator.controller.bind_address import BindAddress, bind_address
 from orchestrator.controller.installation import Installation
 from orchestrator.controller.nodes.job import JobSettings
 from orchestrator.controller.nodes.settings import NodesOptions
+from orchestrator.controller.nodes.ssh_settings import SshSettings
 from orchestrator.controller.verb import TriggerMode
 from orchestrator.errors import InvalidInputError
 from orchestrator.gvisor.flag_policy import read_policy
 from orchestrator.gvisor.releases import DEFAULT_RELEASE, is_release
+from orchestrator.planning.inventory import is_user
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 LEADER_ELECTION_ID: Final = "runtime-gvisor-leader-election"
 """The Lease that upstream's replicas share, so one of theirs and one of these never work at once."""
 NAMESPACE_VARIABLE: Final = "LEADER_ELECTION_NAMESPACE"
+ARTIFACTS_VARIABLE: Final = "GVISOR_NODES_ARTIFACTS"
+"""Where gVisor's releases are in this product's image."""
 
 _NOTHING_CHANGED: Final = "nothing was changed"
 
@@ -60,11 +64,31 @@ def _flags_policy(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _user(text: str) -> str:
+    if text and not is_user(text):
+        raise ValueError("it is no user name: letters, digits, _ . - only")
+    return text
+
+
+def _namespaced(text: str) -> str:
+    namespace, slash, name = text.partition("/")
+    if text and not (namespace and slash and name and "/" not in name):
+        raise ValueError("it is written as namespace/name")
+    return text
+
+
+def _absolute(text: str) -> str:
+    if text and not text.startswith("/"):
+        raise ValueError("it is no absolute path")
+    return text
+
+
 def _upstreams_word(value: Any) -> Any:
     return "console" if value == "text" else value
 
 
 type Address = Annotated[str, AfterValidator(_address)]
+type Place = Annotated[str, AfterValidator(_absolute)]
 type Items[T] = Annotated[tuple[T, ...], Field(strict=False)]
 
 
@@ -169,12 +193,46 @@ class Deletion(Section):
     )
 
 
+class Ssh(Section):
+    """How nodes are reached, for the executor ``ssh``."""
+
+    user: Annotated[str, AfterValidator(_user)] = Field(
+        default="",
+        description="Who logs in; if empty, `gardener` on the nodes of a Shoot, and `root` without Gardener.",
+    )
+    port: int = Field(default=22, gt=0, le=65535, description="Where their sshd listens.")
+    become: bool = Field(
+        default=True, description="Whether that user, if it is not `root`, becomes root by sudo, without a password."
+    )
+    key_secret: Annotated[str, AfterValidator(_namespaced)] = Field(
+        default="",
+        description="The Secret with the private key, as `namespace/name`; its data has `ssh-privatekey` or `id_rsa`."
+        " Without Gardener only, as `keyFile`: a Shoot has key pairs of its own, which are read anew for each run.",
+    )
+    key_file: Place = Field(default="", description="The file with the private key, without a passphrase.")
+    known_hosts: Place = Field(
+        default="",
+        description="The file with the nodes' host keys; a node that is not in it is refused. If empty, a node is"
+        " believed when it is first seen, for as long as the process lives.",
+    )
+    artifacts_directory: Place = Field(
+        default="",
+        description="The directory with gVisor's releases, as `gvisor-nodes releases fetch --to` makes it; its"
+        f" `releases.json` is believed. `{ARTIFACTS_VARIABLE}` of the environment if empty. With neither they are"
+        " fetched.",
+    )
+    runs_at_once: int = Field(
+        default=5, gt=0, description="How many runs there are at once, in all clusters; each takes some 150 MB."
+    )
+
+
 class Nodes(Section):
     """Who brings gVisor to the nodes, and how."""
 
-    executor: Literal["none", "job"] = Field(
+    executor: Literal["none", "job", "ssh"] = Field(
         default="none",
-        description="`job`: a privileged Job on each node, in its cluster's `kube-system`; `none`: nobody, the"
+        description="`job`: a privileged Job on each node, in its cluster's `kube-system`; `ssh`: this process, over"
+        " SSH, where it has a way to the nodes; `none`: nobody, the"
         " controller writes what is wanted and touches no node.",
     )
     image: str = Field(default="", description="The image of the Jobs: this product's, which holds everything.")
@@ -182,7 +240,7 @@ class Nodes(Section):
         default="IfNotPresent", description="When the kubelet fetches it."
     )
     image_pull_secrets: Items[str] = Field(default=(), description="Names of Secrets in `kube-system`.")
-    timeout_seconds: int = Field(default=300, ge=60, description="How long a Job may take; Kubernetes then ends it.")
+    timeout_seconds: int = Field(default=300, ge=60, description="How long a run may take; it is then ended.")
     keep_seconds: int = Field(default=3600, ge=0, description="How long a Job that has ended is kept, with its log.")
     startup_taint: str = Field(
         default="",
@@ -190,6 +248,7 @@ class Nodes(Section):
         " autoscaler passes over begin with `startup-taint.cluster-autoscaler.kubernetes.io/`.",
     )
     deletion: Deletion = Field(default_factory=Deletion)
+    ssh: Ssh = Field(default_factory=Ssh)
 
     @model_validator(mode="after")
     def _has_an_image(self) -> Self:
@@ -197,27 +256,45 @@ class Nodes(Section):
             raise ValueError("executor is job, which needs an image")
         return self
 
-    def options(self, *, external: bool) -> NodesOptions | None:
+    def options(self, *, external: bool, artifacts: str = "") -> NodesOptions | None:
         """The same, as the node loop takes it; None if nobody looks after nodes.
 
         Args:
             external: whether a Shoot is never reached by its address inside the seed.
+            artifacts: what the environment says of where gVisor's releases are.
         """
         if self.executor == "none":
             return None
-        job = JobSettings(
+        return NodesOptions(
+            job=self._job() if self.executor == "job" else None,
+            ssh=self._ssh(artifacts) if self.executor == "ssh" else None,
+            startup_taint=self.startup_taint,
+            patience=float(self.deletion.patience_seconds),
+            running_pods=self.deletion.running_pods,
+            external=external,
+        )
+
+    def _job(self) -> JobSettings:
+        return JobSettings(
             image=self.image,
             pull_policy=self.image_pull_policy,
             pull_secrets=self.image_pull_secrets,
             timeout=self.timeout_seconds,
             keep=self.keep_seconds,
         )
-        return NodesOptions(
-            job=job,
-            startup_taint=self.startup_taint,
-            patience=float(self.deletion.patience_seconds),
-            running_pods=self.deletion.running_pods,
-            external=external,
+
+    def _ssh(self, artifacts: str) -> SshSettings:
+        given = self.ssh
+        return SshSettings(
+            user=given.user,
+            port=given.port,
+            become=given.become,
+            key_secret=given.key_secret,
+            key_file=given.key_file,
+            known_hosts=given.known_hosts,
+            artifacts_directory=given.artifacts_directory or artifacts,
+            at_once=given.runs_at_once,
+            timeout=self.timeout_seconds,
         )
 
 
@@ -299,7 +376,32 @@ def settings(
             remedy=f"set leaderElection.namespace in {file}, or --leader-election-namespace, or {NAMESPACE_VARIABLE};"
             " or set leaderElection.enabled to false where there is one replica only",
         )
+    _check_keys(read, file)
     return read
+
+
+def _check_keys(read: ControllerSettings, file: str) -> None:
+    """Whether it is clear with which key nodes are reached, where they are reached by SSH.
+
+    Raises:
+        InvalidInputError: it is not.
+    """
+    if read.nodes.executor != "ssh":
+        return
+    given = [
+        name
+        for name, value in (("keySecret", read.nodes.ssh.key_secret), ("keyFile", read.nodes.ssh.key_file))
+        if value
+    ]
+    wanted = 1 if read.mode == "standalone" else 0
+    if len(given) != wanted:
+        raise InvalidInputError(
+            f"{file} cannot be used",
+            why="nodes.executor is ssh, which without Gardener needs one key: nodes.ssh.keySecret or nodes.ssh.keyFile"
+            if wanted
+            else f"nodes.ssh.{given[0]} is set, and the nodes of a Shoot are reached by its own key pairs",
+            remedy=f"correct {file}; {_NOTHING_CHANGED}",
+        )
 
 
 class _Loader(yaml.SafeLoader):
@@ -367,6 +469,7 @@ _SHOULD: Final = {
     "int_type": "should be a whole number",
     "greater_than": "should be greater than {gt}",
     "greater_than_equal": "should be {ge} or more",
+    "less_than_equal": "should be {le} or less",
     "string_too_short": "should not be empty",
     "literal_error": "should be one of {expected}",
     "tuple_type": "should be a list",

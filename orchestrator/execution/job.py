@@ -80,13 +80,9 @@ class Job:
     @property
     def extra_variables(self) -> dict[str, Any]:
         """The playbooks' variables with where this pod's host is, and where releases are."""
-        found = {**self.variables, "node_host_root": self.host_root, "node_host_live": True}
-        if self.artifacts and not found.get("runsc_artifacts_directory"):
-            found |= {"runsc_artifacts_directory": self.artifacts, "runsc_offline": True}
-            hashes = Path(self.artifacts) / RELEASES
-            if hashes.is_file():
-                found["runsc_releases_files"] = [*found.get("runsc_releases_files", []), str(hashes)]
-        return found
+        return with_releases(
+            {**self.variables, "node_host_root": self.host_root, "node_host_live": True}, self.artifacts
+        )
 
     def run(
         self,
@@ -116,6 +112,17 @@ class Job:
             cancel=cancel,
         )
         return result_of(self.verb, run, self.desired)
+
+
+def with_releases(variables: Mapping[str, Any], artifacts: str) -> dict[str, Any]:
+    """The variables with a directory of releases of this machine, unless there is none or they name one themselves."""
+    found = dict(variables)
+    if artifacts and not found.get("runsc_artifacts_directory"):
+        found |= {"runsc_artifacts_directory": artifacts, "runsc_offline": True}
+        hashes = Path(artifacts) / RELEASES
+        if hashes.is_file():
+            found["runsc_releases_files"] = [*found.get("runsc_releases_files", []), str(hashes)]
+    return found
 
 
 def read_wish(path: Path) -> dict[str, Any]:

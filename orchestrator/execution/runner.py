@@ -19,19 +19,22 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from orchestrator.errors import GvisorNodesError
+from orchestrator.errors import GvisorNodesError, MissingComponentError
 from orchestrator.execution import environment, inputs, processes
 from orchestrator.execution.collector import Collector
 from orchestrator.execution.content import Content, locate
+from orchestrator.execution.login import file_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
+    from orchestrator.execution.login import Login
     from orchestrator.execution.results import HostEvent, RunResult
 
 _GRACE_SECONDS = 10.0  # for ansible-playbook to end its workers after SIGTERM
@@ -46,7 +49,8 @@ class Options:
 
     ``limit`` is an Ansible host pattern, ``forks`` hosts at once, ``connect_timeout`` seconds for a connection attempt,
     ``timeout`` seconds for the whole run, after which it is stopped like by SIGINT. ``ssh`` is false where every
-    connection is local, so that no client is needed.
+    connection is local, so that no client is needed. ``login`` says with which keys ssh logs in and which hosts it
+    believes; without it that is ssh's own configuration.
     """
 
     limit: str | None = None
@@ -59,11 +63,12 @@ class Options:
     connect_timeout: int | None = None
     timeout: float | None = None
     ssh: bool = True
+    login: Login | None = None
 
 
 def run(
     playbook: str,
-    inventory: Path | str | Sequence[Path | str],
+    inventory: Path | str | Sequence[Path | str] | Mapping[str, Any],
     *,
     extra_vars: Mapping[str, object] | None = None,
     options: Options | None = None,
@@ -79,7 +84,8 @@ def run(
 
     Args:
         playbook: the name of a playbook of ``content``.
-        inventory: what Ansible takes after ``-i``: a file, a directory, or a comma separated list; or several of them.
+        inventory: what Ansible takes after ``-i``: a file, a directory, or a comma separated list; or several of them;
+            or the content of one, as :func:`orchestrator.planning.inventory.build` makes it.
         extra_vars: highest precedence variables, JSON values. A string that Jinja would evaluate is refused.
         options: the rest of the command line.
         on_event: called in this thread for every event of a host, in order; it may be slow.
@@ -89,19 +95,22 @@ def run(
 
     Raises:
         InvalidInputError: inventory or variables are not valid, or no host matches. Nothing was changed.
-        MissingComponentError: ansible-playbook or ssh is not installed.
+        MissingComponentError: ansible-playbook or ssh is not installed, or keys are given and there is no directory in
+            memory.
         GvisorNodesError: Ansible ended without saying how the hosts fared.
     """
     options = options or Options()
     content = content or locate()
     playbook_path = content.playbook(playbook)
-    sources = inputs.inventory_sources(inventory)
+    sources = [] if isinstance(inventory, Mapping) else inputs.inventory_sources(inventory)
     variables = inputs.extra_vars(extra_vars or {})
     environment.require_programs(ssh=options.ssh)
     started = time.monotonic()
     collector = Collector(on_event)
-    directory = Path(tempfile.mkdtemp(prefix=f"gvn-{os.getpid()}-", dir=_private_parent()))
+    directory = private_directory(in_memory=options.login is not None)
     try:
+        if isinstance(inventory, Mapping):
+            sources = [_private_file(directory, "inventory.json", json.dumps(inventory))]
         arguments = _arguments(directory, sources, variables, options)
         with _Child(directory, content, playbook_path, arguments, grace) as child, child.signals():
             deadline = started + options.timeout if options.timeout else None
@@ -121,13 +130,31 @@ def run(
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _private_parent() -> Path:
-    """Return a directory for the run's files: in memory if there is one, else the usual temporary directory."""
+def private_directory(*, in_memory: bool = False) -> Path:
+    """Make a directory that only this user may enter, and whose path is short; whoever asks removes it.
+
+    Args:
+        in_memory: nowhere else than in memory.
+
+    Raises:
+        MissingComponentError: it must be in memory, and there is none.
+    """
+    return Path(tempfile.mkdtemp(prefix=f"gvn-{os.getpid()}-", dir=_private_parent(in_memory=in_memory)))
+
+
+def _private_parent(*, in_memory: bool = False) -> Path:
+    """Return a directory for the run's files: in memory if there is one, else, unless it must be, the usual one."""
     with contextlib.suppress(OSError):
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-        in_memory = any(line.split()[1:3] == [str(_TMPFS), "tmpfs"] for line in mounts)
-        if in_memory and os.access(_TMPFS, os.W_OK | os.X_OK):
+        mounted = any(line.split()[1:3] == [str(_TMPFS), "tmpfs"] for line in mounts)
+        if mounted and os.access(_TMPFS, os.W_OK | os.X_OK):
             return _TMPFS
+    if in_memory:
+        raise MissingComponentError(
+            "there is no place in memory for SSH keys",
+            why=f"{_TMPFS} is no tmpfs that can be written to, and keys are never written to a disk",
+            remedy=f"mount one there; in a pod: an emptyDir with medium Memory at {_TMPFS}",
+        )
     usual = Path(tempfile.gettempdir())
     return usual if len(str(usual)) <= _LONGEST_PARENT else Path("/tmp")  # noqa: S108 - its own directory is made inside
 
@@ -138,6 +165,10 @@ def _arguments(directory: Path, sources: list[str], variables: dict[str, Any], o
         arguments += ["-e", f"@{_private_file(directory, 'extra-vars.json', json.dumps(variables))}"]
     if options.become_password is not None:
         arguments += ["--become-password-file", _private_file(directory, "become", options.become_password)]
+    if options.login is not None:
+        keys = enumerate(options.login.identities)
+        files = [_private_file(directory, f"identity-{number}", file_text(key)) for number, key in keys]
+        arguments.append(f"--ssh-common-args={options.login.arguments(files)}")
     pairs = {
         "--limit": options.limit,
         "--forks": options.forks,

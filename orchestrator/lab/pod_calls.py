@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cri.client import RuntimeClient
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.cri.stop import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class HostAccess:
+    """What a container gets of its node, as a Job's pod does: the node's / at ``root``, its processes, and powers.
+
+    Attributes:
+        root: where the node's root directory is mounted.
+        mounts: files of the node by their path in the container.
+        privileged: every capability and device.
+        capabilities: those added where it is not privileged, without CAP_.
+        user: who its process is.
+        host_pid: whether it sees the node's processes.
+    """
+
+    root: str = "/host"
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    privileged: bool = True
+    capabilities: tuple[str, ...] = ()
+    user: int = 0
+    host_pid: bool = True
 
 
 # containerd's own timeout of a command is whole seconds; ours comes after it, for a containerd that hangs.
@@ -48,6 +70,7 @@ class PodCalls(RuntimeClient):
         annotations: dict[str, str],
         log_directory: str,
         cgroup_parent: str,
+        access: HostAccess | None = None,
     ) -> Any:
         """Return a pod's configuration, which its containers' creation names again; the network is the node's."""
         messages = self._messages
@@ -59,7 +82,7 @@ class PodCalls(RuntimeClient):
             linux=messages.LinuxPodSandboxConfig(
                 cgroup_parent=cgroup_parent,
                 security_context=messages.LinuxSandboxSecurityContext(
-                    namespace_options=messages.NamespaceOption(network=messages.NODE)
+                    namespace_options=self._namespaces(access), privileged=bool(access and access.privileged)
                 ),
             ),
         )
@@ -86,9 +109,19 @@ class PodCalls(RuntimeClient):
         attempt: int,
         log_path: str,
         seconds: float,
+        access: HostAccess | None = None,
     ) -> str:
         """Create a container; return its id. The log's path is relative to the pod's log directory."""
         messages = self._messages
+        security = messages.LinuxContainerSecurityContext(namespace_options=self._namespaces(access))
+        mounts = []
+        if access is not None:
+            security.privileged = access.privileged
+            security.run_as_user.value = access.user
+            security.capabilities.add_capabilities.extend(access.capabilities)
+            mounts = [messages.Mount(container_path=path, host_path=host) for path, host in access.mounts.items()]
+            follows = messages.PROPAGATION_HOST_TO_CONTAINER
+            mounts.append(messages.Mount(container_path=access.root, host_path="/", propagation=follows))
         config = messages.ContainerConfig(
             metadata=messages.ContainerMetadata(name=name, attempt=attempt),
             image=messages.ImageSpec(image=image),
@@ -97,14 +130,16 @@ class PodCalls(RuntimeClient):
             labels={**sandbox_config.labels, "io.kubernetes.container.name": name},
             annotations=annotations,
             log_path=log_path,
-            linux=messages.LinuxContainerConfig(
-                security_context=messages.LinuxContainerSecurityContext(
-                    namespace_options=messages.NamespaceOption(network=messages.NODE)
-                )
-            ),
+            mounts=mounts,
+            linux=messages.LinuxContainerConfig(security_context=security),
         )
         request = messages.CreateContainerRequest(pod_sandbox_id=sandbox, config=config, sandbox_config=sandbox_config)
         return str(self._call("CreateContainer", request, seconds, wait=True).container_id)
+
+    def _namespaces(self, access: HostAccess | None) -> Any:
+        messages = self._messages
+        pid = messages.NODE if access is not None and access.host_pid else messages.POD
+        return messages.NamespaceOption(network=messages.NODE, pid=pid)
 
     def start_container(self, container: str, seconds: float) -> None:
         """Start a created container."""

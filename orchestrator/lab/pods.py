@@ -17,6 +17,7 @@ must not fork.
 from __future__ import annotations
 
 import base64
+import contextlib
 import shlex
 import time
 import uuid
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from orchestrator.cri.access import reach
 from orchestrator.cri.client import ANSWER_SECONDS
+from orchestrator.cri.faults import CallError
 from orchestrator.cri.request import Access, Request
 from orchestrator.cri.stop import Stop
 from orchestrator.errors import GvisorNodesError
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from orchestrator.cri.access import Node
     from orchestrator.lab.node import LabNode
+    from orchestrator.lab.pod_calls import HostAccess
 
 LABEL = "gvisor-nodes-lab/pod"
 """Every pod of a lab carries it, so that ``clear`` finds them and nothing else."""
@@ -81,6 +84,7 @@ class Pod:
     log_directory: str = field(repr=False)
     config: Any = field(repr=False)
     pods: Pods = field(repr=False)
+    access: HostAccess | None = None
 
     def start_container(
         self,
@@ -90,8 +94,9 @@ class Pod:
         environment: dict[str, str] | None = None,
         annotations: dict[str, str] | None = None,
         attempt: int = 0,
+        image: str = BOX_IMAGE,
     ) -> Container:
-        """Create and start a container of the lab's image (busybox: sh, dmesg, cat, sleep …).
+        """Create and start a container, by default of the lab's image (busybox: sh, dmesg, cat, sleep …).
 
         Args:
             name: its name; the same name may be used again with another ``attempt``, as by a kubelet that restarts it.
@@ -99,6 +104,7 @@ class Pod:
             environment: variables of that.
             annotations: the container's own, as a pod's author sets them.
             attempt: how often it was started before.
+            image: one that the node has.
 
         Raises:
             CallError: containerd or the runtime could not; what was created is removed again.
@@ -109,7 +115,8 @@ class Pod:
             self.id,
             self.config,
             name=name,
-            image=BOX_IMAGE,
+            image=image,
+            access=self.access,
             command=command,
             environment=environment or {},
             annotations=annotations or {},
@@ -143,9 +150,9 @@ class Pod:
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            code = self.pods.cri.exit_code(container.id, ANSWER_SECONDS)
-            if code is not None:
-                return code
+            with contextlib.suppress(CallError):  # containerd may be restarted while it is asked
+                if (code := self.pods.cri.exit_code(container.id, ANSWER_SECONDS)) is not None:
+                    return code
             time.sleep(0.05)  # between two looks; the interface's events exist on containerd 2.x only
         raise GvisorNodesError(f"the container {container.name} did not end within {seconds:.0f} s", host=self.name)
 
@@ -209,6 +216,7 @@ class Pods:
         annotations: dict[str, str] | None = None,
         labels: dict[str, str] | None = None,
         cgroup_parent: str = "",
+        access: HostAccess | None = None,
     ) -> Pod:
         """Start a pod's sandbox.
 
@@ -219,6 +227,7 @@ class Pods:
             annotations: as a pod's author sets them.
             labels: added to those that the kubelet sets.
             cgroup_parent: the pod's cgroup, such as ``/kubepods/podx``; containerd's own where empty.
+            access: what its containers get of the node, if anything.
 
         Raises:
             CallError: containerd or the runtime could not.
@@ -236,13 +245,14 @@ class Pods:
             annotations=annotations or {},
             log_directory=log_directory,
             cgroup_parent=cgroup_parent,
+            access=access,
         )
         try:
             identity = self.cri.run_pod(config, handler, START_SECONDS)
         except GvisorNodesError:
             self.remove_logs(log_directory)
             raise
-        return Pod(identity, name, namespace, uid, handler, log_directory, config, self)
+        return Pod(identity, name, namespace, uid, handler, log_directory, config, self, access)
 
     def list(self) -> list[str]:
         """Return the ids of the lab's pods on this node, in whatever state."""

@@ -18,11 +18,11 @@ import platform
 import shutil
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.errors import MissingComponentError
+from orchestrator.errors import InvalidInputError, MissingComponentError
 from orchestrator.gvisor.gomodule import GOARCH
 from orchestrator.lab import capabilities, sbom
 from orchestrator.lab.artifacts import DEFAULT_RELEASE, LabReleases
@@ -44,15 +44,20 @@ CONTAINERFILE: Final = CHECKOUT / "images" / "gvisor-nodes" / "Containerfile"
 PREFIX: Final = "/opt/gvisor-nodes"
 
 # Part of the key of an image: count it up when the code below changes what an image holds.
-_RECIPE: Final = 1
+_RECIPE: Final = 2
 _DEADLINE: Final = 1800
 _ARCHIVE: Final = "image.tar"
 _SBOM: Final = "sbom.cdx.json"
 # Archives of a third of a gigabyte: those of the last few states of the code, others may be testing one of them.
 _KEPT: Final = 3
 _SOURCES: Final = ("orchestrator", "playbooks", "roles", "inventories", "ansible.cfg", "pyproject.toml", "README.md")
-# What the product never loads, by what was found to be large: the client for asyncio, Ansible's own tests.
-_UNUSED: Final = ("kubernetes/aio", "ansible_test")
+# What the product never loads, by what was found to be large (docs/image.md): the Kubernetes client for asyncio with
+# what only that needs, the models and calls of the other, which are loaded by a name that nobody here says, Ansible's
+# own tests.
+_UNUSED: Final = (
+    *("kubernetes/aio", "kubernetes/client/models/[!_]*", "kubernetes/client/api/[!_]*", "ansible_test"),
+    *(f"{name}{suffix}" for name in ("aiohttp", "multidict", "yarl", "propcache") for suffix in ("", "-*.dist-info")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +87,18 @@ def ensure(
         progress: told what begins.
 
     Raises:
+        InvalidInputError: another architecture without a base.
         MissingComponentError: debootstrap, uv, Go or a package that is locked is missing.
         GvisorNodesError: a build failed; nothing of it stays.
     """
     architecture = architecture or platform.machine()
-    gvisor = LabReleases.of(patched=not capabilities.probe().lowers_oom_score)
+    if architecture != platform.machine() and not base:
+        raise InvalidInputError(
+            f"The image for {architecture} needs a base",
+            why=f"debootstrap makes one for {platform.machine()} here",
+            remedy="name one with --base; the engine must be able to run its programs (binfmt_misc and qemu-user)",
+        )
+    gvisor = replace(LabReleases.of(patched=not capabilities.probe().lowers_oom_score), architecture=architecture)
     for release in releases:
         gvisor.ensure(release, progress)
     base = base or ProductBase().ensure(engine, progress)
@@ -174,8 +186,9 @@ def _environment(directory: Path, python: dict[str, str], site: Path, architectu
         *("--python-version", python["version"], "--python-platform", f"{architecture}-manylinux_2_28"),
         *("--only-binary", ":all:", "--require-hashes", "--requirements", str(CHECKOUT / "requirements" / "run.txt")),
     )
-    for name in _UNUSED:
-        shutil.rmtree(target / name)
+    for pattern in _UNUSED:
+        for path in target.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     (directory / "pyvenv.cfg").write_text(f"home = {python['home']}\ninclude-system-site-packages = false\n")
     programs = directory / "bin"
     programs.mkdir()

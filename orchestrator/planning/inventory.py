@@ -65,7 +65,7 @@ def build(
         entries[name] = _host_variables(host)
     shared: dict[str, object] = {"ansible_python_interpreter": PYTHON, **_variables(variables or {})}
     if user is not None:
-        if not _USER.fullmatch(user):
+        if not is_user(user):
             raise InvalidInputError(f"{user!r} is no user name", why="letters, digits, _ . - only")
         shared["ansible_user"] = user
     if become:
@@ -115,6 +115,11 @@ def host_name(text: str) -> str:
             remedy="write a host name or an IP address",
         )
     return text
+
+
+def is_user(text: str) -> bool:
+    """Whether ``text`` is the name of a user."""
+    return _USER.fullmatch(text) is not None
 
 
 def parse_host(text: str) -> InventoryHost:

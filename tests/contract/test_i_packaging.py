@@ -28,10 +28,11 @@ from chart import (
     standalone_values,
 )
 from gardener_objects import CONFIGURATION
-from landscape import NAMESPACES, SMR, controller_process, eventually
+from landscape import NAMESPACES, NODES, SMR, controller_process, eventually
+from played_kubelet import PlayedKubelet
 
 from orchestrator.controller.definition import DEFINITIONS
-from orchestrator.controller.kinds import CONTAINER_RUNTIMES, RUNTIME_CLASSES
+from orchestrator.controller.kinds import CONTAINER_RUNTIMES, RUNTIME_CLASSES, SERVICE_ACCOUNTS
 from orchestrator.controller.settings import settings
 from orchestrator.errors import GvisorNodesError
 from orchestrator.kube import api_error
@@ -48,6 +49,8 @@ ROOT = Path(__file__).parents[2]
 EXTENSIONS = Resource("operator.gardener.cloud", "v1alpha1", "extensions", "Extension", namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod")
 PRIORITY_CLASSES = Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False)
+CONTAINER_RUNTIMES_NAME = "containerruntimes.extensions.gardener.cloud"
+PORTS = {"metrics", "health"}
 SETS = {"gardener": seed_values(), "standalone": standalone_values()}
 GARDEN = {"gardener": {"runtimeCluster": {"enabled": True, "priorityClassName": "gardener-garden-system-200"}}}
 
@@ -265,39 +268,105 @@ def test_case_86_a_right_that_is_missing_is_noticed(shoot, cluster, seed, helm, 
     assert all(missing in request for request in told)
 
 
-def test_case_86_the_rights_are_enough_without_gardener(admin, server, helm, tmp_path):
+def test_secrets_are_listed_only_where_nodes_of_shoots_are_reached_by_ssh(helm):
+    def verbs(**nodes):
+        objects = helm.template(RELEASE, NAMESPACE, seed_values(config={"nodes": nodes}))
+        [rule] = [rule for rule in one_of(objects, "ClusterRole")["rules"] if "secrets" in rule["resources"]]
+        return set(rule["verbs"])
+
+    assert {"list"} == verbs(executor="ssh") - verbs()
+
+
+def test_without_gardener_one_secret_is_read_where_its_key_opens_nodes(helm):
+    def rules(**nodes):
+        objects = helm.template(RELEASE, NAMESPACE, standalone_values(config={"nodes": nodes}))
+        return [rule for rule in one_of(objects, "ClusterRole")["rules"] if "secrets" in rule["resources"]]
+
+    [rule] = rules(executor="ssh", ssh={"keySecret": "machines/key"})
+    assert (["key"], ["get"]) == (rule["resourceNames"], rule["verbs"])
+    assert [] == rules(executor="ssh", ssh={"keyFile": "/key"})
+    assert [] == rules()
+
+
+@pytest.fixture
+def standalone_kubeconfig(server, tmp_path):
+    """The file by which a controller is a user without rights of its own."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(server.kubeconfig(CONTROLLER)))
+    return path
+
+
+def test_case_86_a_whole_life_needs_the_rights_and_no_other_without_gardener(
+    admin, server, standalone_kubeconfig, helm, tmp_path
+):
     release, namespace = "gvisor-nodes", f"test-{secrets.token_hex(3)}"
     admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    rights = Rights(admin, helm.template(release, namespace, standalone_values()), "controller", namespace)
+    objects = helm.template(release, namespace, standalone_values())
+    rights = Rights(admin, objects, "controller", namespace)
     rights.grant()
     rights.grant_in(namespace)
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(json.dumps(server.kubeconfig(CONTROLLER)))
-    values = {"mode": "standalone", "leaderElection": {"enabled": True, "namespace": namespace}}
+    told = {key: value for key, value in yaml.safe_load(controllers_file(objects)).items() if key not in PORTS}
+    values = {**told, "leaderElection": {"enabled": True, "namespace": namespace}}
     pool = yaml.safe_load((ROOT / "examples" / "standalone.yaml").read_text())
     pool["metadata"]["namespace"] = namespace
     name = pool["metadata"]["name"]
 
-    def state():
+    def is_delivered():
         found = admin.get(CONTAINER_RUNTIMES, name, namespace)
         status = found.get("status", {})
         current = status.get("observedGeneration") == found["metadata"]["generation"]
         return current and status["lastOperation"]["state"] == "Succeeded"
 
-    with controller_process(tmp_path, kubeconfig, values) as one:
-        one.await_ready()
-        admin.create(CONTAINER_RUNTIMES, pool)
-        eventually(state, what=lambda: one.text)
-        flags = {"providerConfig": {**CONFIGURATION, "configFlags": {"unknown": "x", "debug": "true"}}}
-        admin.patch(CONTAINER_RUNTIMES, name, {"spec": flags}, namespace)
-        eventually(state, what=lambda: one.text)
-        assert admin.find(RUNTIME_CLASSES, "gvisor") is not None
-        admin.delete(CONTAINER_RUNTIMES, name, namespace)
-        eventually(lambda: admin.find(CONTAINER_RUNTIMES, name, namespace) is None, what=lambda: one.text)
-        assert admin.find(RUNTIME_CLASSES, "gvisor") is None
-        assert 0 == one.end(), one.text
+    def change(**flags):
+        patch = {"spec": {"providerConfig": {"configFlags": flags}}}
+        admin.patch(CONTAINER_RUNTIMES, name, patch, namespace)
+        eventually(is_delivered, what=lambda: one.text)
+
+    def is_well():
+        conditions = admin.get(CONTAINER_RUNTIMES, name, namespace)["status"].get("conditions", ())
+        return any(one["type"] == "GVisorNodesReady" and "1 of 1" in one["message"] for one in conditions)
+
+    with PlayedKubelet(admin) as kubelet:
+        with controller_process(tmp_path, standalone_kubeconfig, values) as one:
+            one.await_ready()
+            node = node_of(admin, pool)
+            admin.create(CONTAINER_RUNTIMES, pool)
+            eventually(is_delivered, what=lambda: one.text)
+            kubelet.ends(node)
+            eventually(is_well, what=lambda: one.text)
+            change(unknown="x")  # told by an event, as often as it comes
+            change(unknown=None)
+            change(unknown="x")
+            assert 0 == one.end(), one.text
+        # Somebody has changed what is brought, which the next one puts right.
+        wish = f"gvisor-nodes-{pool['spec']['workerPool']['name']}"
+        admin.patch(DEFINITIONS, CONTAINER_RUNTIMES_NAME, {"spec": {"names": {"shortNames": ["old"]}}})
+        admin.patch(RUNTIME_CLASSES, "gvisor", {"scheduling": None})
+        admin.patch(SERVICE_ACCOUNTS, wish, {"automountServiceAccountToken": True}, "kube-system")
+        with controller_process(tmp_path, standalone_kubeconfig, values) as one:
+            one.await_ready()
+            change(debug="true")
+            kubelet.ends(node)
+            eventually(is_well, what=lambda: one.text)
+            admin.delete(CONTAINER_RUNTIMES, name, namespace)
+            kubelet.ends(node)
+            eventually(lambda: admin.find(CONTAINER_RUNTIMES, name, namespace) is None, what=lambda: one.text)
+            assert admin.find(RUNTIME_CLASSES, "gvisor") is None
+            assert 0 == one.end(), one.text
 
     assert [] == refused(server, "controller")
+    assert set() == rights.unused(allowed(server, "controller"))
+
+
+def node_of(client, pool):
+    """A node of a pool; returns its name."""
+    name = f"node-{secrets.token_hex(3)}"
+    labels = pool["spec"]["workerPool"]["selector"]["matchLabels"]
+    client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})
+    conditions = [{"type": "Ready", "status": "True"}]
+    status = {"conditions": conditions, "nodeInfo": {"containerRuntimeVersion": "containerd://2.4.2"}}
+    client.patch(NODES, name, {"status": status}, "", "status")
+    return name
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import secrets
 import threading
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import yaml
 from gardener_objects import CONFIGURATION, README_CONTAINER_RUNTIME
-from landscape import FINALIZER, NAMESPACES, Running, controller_process, eventually, facts, version, with_options
+from landscape import (
+    FINALIZER,
+    NAMESPACES,
+    NODES,
+    Running,
+    controller_process,
+    eventually,
+    facts,
+    version,
+    with_options,
+)
+from played_kubelet import PlayedKubelet
 
 from orchestrator.controller.definition import DEFINITIONS, definition, ensure_definition
 from orchestrator.controller.installation import Installation
 from orchestrator.controller.kinds import CONFIG_MAPS, CONTAINER_RUNTIMES, RUNTIME_CLASSES, SERVICE_ACCOUNTS
+from orchestrator.controller.nodes.job import JobSettings
+from orchestrator.controller.nodes.settings import NodesOptions
 from orchestrator.controller.verb import TriggerMode
 from orchestrator.kube import api_error
 from orchestrator.kube.client import Client, Selection
@@ -156,6 +171,51 @@ def test_an_object_is_provided_for_without_anybody_asking(pools):
     ]
     assert pools.of(SERVICE_ACCOUNTS)["automountServiceAccountToken"] is False
     assert "/opt/gvisor-nodes" in pools.of(CONFIG_MAPS)["data"]["variables.json"]
+
+
+@pytest.mark.feature("G3")
+def test_the_status_tells_of_nodes_and_of_nothing_that_only_gardener_has(pools):
+    options = replace(STANDALONE, nodes=NodesOptions(job=JobSettings(image="example/gvisor-nodes:test")))
+    with node(pools, "n1") as name, PlayedKubelet(pools.client) as kubelet, Running(pools.client, options) as running:
+        pools.apply()
+        kubelet.ends(name, "failed", step="containerd", message="it did not start")
+        said = await_nodes_ready(pools, "False")
+        assert f"0 of 1 nodes: gVisor is proved; 1 failed; {name} [containerd]: it did not start" == said["message"]
+
+        # Another wish begins anew, without a pause.
+        pools.patch("a", {"spec": {"providerConfig": {**CONFIGURATION, "configFlags": {"debug": "true"}}}})
+        kubelet.ends(name)
+        await_nodes_ready(pools, "True")
+        eventually(lambda: running.controller.queue.drain(0.0))
+
+    status = pools.get()["status"]
+    assert "SystemComponentsHealthy" not in {one["type"] for one in status["conditions"]}
+    assert (1, 1, {"Ready": 1}) == tuple(
+        status["providerStatus"][name] for name in ("nodesTotal", "nodesReady", "states")
+    )
+    assert pools.of(CONFIG_MAPS)["data"]["fingerprint"] == status["providerStatus"]["fingerprint"]
+
+
+@contextmanager
+def node(pools, name):
+    """A Node of the pool while the block lasts."""
+    metadata = {"name": f"{pools.namespace}-{name}", "labels": {"pool": "a"}}
+    pools.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+    info = {"containerRuntimeVersion": "containerd://2.4.2"}
+    status = {"nodeInfo": info, "conditions": [{"type": "Ready", "status": "True"}]}
+    pools.client.patch(NODES, metadata["name"], {"status": status}, "", "status")
+    try:
+        yield metadata["name"]
+    finally:
+        pools.client.delete(NODES, metadata["name"])
+
+
+def await_nodes_ready(pools, status):
+    def looked():
+        conditions = pools.get()["status"].get("conditions", ())
+        return next((one for one in conditions if (one["type"], one["status"]) == ("GVisorNodesReady", status)), None)
+
+    return eventually(looked, what=lambda: pools.get()["status"])
 
 
 def test_a_changed_spec_is_acted_upon_and_the_same_again_writes_nothing(pools):

@@ -67,6 +67,11 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- /* Whether nodes are reached by SSH; empty for no. */ -}}
+{{- define "gvisor-nodes.ssh" -}}
+{{- if eq (((.Values.config).nodes).executor | default "") "ssh" -}}true{{- end -}}
+{{- end -}}
+
 {{- /* The file that the controller reads: `config`, what the chart decides, and upstream's names where they are given. */ -}}
 {{- define "gvisor-nodes.config" -}}
 {{- $config := deepCopy (.Values.config | default dict) -}}

@@ -1,4 +1,5 @@
-{{- /* The rules of rbac.yaml, by where they hold. A new request of the controller gets its rule here. */ -}}
+{{- /* The rules of rbac.yaml, by where they hold. A new request of the controller gets its rule here; the two lives of
+     tests/contract/test_i_packaging.py fail for a rule that is missing, and for one that nothing asks for. */ -}}
 
 {{- define "gvisor-nodes.rules.cluster.both" -}}
 # The reconciler: sees every ContainerRuntime, writes finalizers, annotations and status.
@@ -20,13 +21,14 @@
 - apiGroups: [extensions.gardener.cloud]
   resources: [clusters]
   verbs: [list, watch]
-# What is delivered into the Shoot, with its Secrets; and the kubeconfig gardener-internal. Secrets are never listed.
+# What is delivered into the Shoot, with its Secrets; and the kubeconfig gardener-internal. Secrets are never listed, but
+# for the key pairs of nodes that are reached by SSH, which are found by their labels.
 - apiGroups: [resources.gardener.cloud]
   resources: [managedresources]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch, delete]
+  verbs: [get, {{ if include "gvisor-nodes.ssh" . }}list, {{ end }}create, patch, delete]
 {{- end -}}
 
 {{- define "gvisor-nodes.rules.cluster.standalone" -}}
@@ -49,7 +51,14 @@
 # The nodes of pools, and the marks on them.
 - apiGroups: [""]
   resources: [nodes]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
+{{- with and (include "gvisor-nodes.ssh" .) (((.Values.config).nodes).ssh).keySecret }}
+# The key for nodes that are reached by SSH.
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ splitList "/" . | last | quote }}]
+  verbs: [get]
+{{- end }}
 {{- end -}}
 
 {{- define "gvisor-nodes.rules.release" -}}
@@ -70,16 +79,16 @@
 {{- define "gvisor-nodes.rules.kubeSystem" -}}
 # A pool's wish, and the account of its Jobs, which has no token.
 - apiGroups: [""]
-  resources: [configmaps, serviceaccounts]
+  resources: [serviceaccounts]
   verbs: [get, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [list, watch]
+  verbs: [get, list, watch, create, patch, delete]
 # The Jobs on nodes, and why one does not begin.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end -}}

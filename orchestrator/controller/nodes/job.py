@@ -16,6 +16,7 @@ from orchestrator.api.workload import Job, Pod
 from orchestrator.controller.nodes.mark import Action
 from orchestrator.controller.nodes.run import Run
 from orchestrator.controller.pool_objects import NAMESPACE, wish_name
+from orchestrator.errors import InvalidInputError
 from orchestrator.execution.job_result import JobResult, parse
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ NODE_UID: Final = "gvisor-nodes/node-uid"
 VARIABLES: Final = "gvisor-nodes/variables"
 """Annotation of the pod: the playbooks' variables as a JSON object."""
 HOST: Final = "/host"
+_CONTROLLER: Final = "batch.kubernetes.io/controller-uid"
+"""The label by which a Pod names its Job's UID (https://kubernetes.io/docs/reference/labels-annotations-taints/)."""
 _TOLD: Final = "/etc/gvisor-nodes"
 _MESSAGE: Final = "/dev/termination-log"
 # A container waits for these for ever, or until a person changes something. Those that resolve by themselves are told
@@ -68,7 +71,7 @@ class JobSettings:
 
 
 def pool_label(pool: str) -> str:
-    """The value of :data:`POOL`."""
+    """The value of :data:`POOL`; a pool is known by its ContainerRuntime, as namespace/name."""
     return hashlib.sha256(pool.encode()).hexdigest()[:16]
 
 
@@ -77,7 +80,7 @@ def job(order: Order, settings: JobSettings) -> RawObject:
     labels = {
         NAME_LABEL: NAME,
         COMPONENT_LABEL: COMPONENT,
-        POOL: pool_label(order.pool),
+        POOL: pool_label(order.owner),
         NODE_UID: order.uid,
         "gvisor-nodes/action": order.action.value,
         # Gardener's webhook would send the pods of kube-system to nodes for system components.
@@ -107,17 +110,31 @@ def job(order: Order, settings: JobSettings) -> RawObject:
 
 
 def runs(jobs: Iterable[RawObject], pods: Iterable[RawObject]) -> tuple[Run, ...]:
-    """The runs of these Jobs, of which these pods are known."""
+    """The runs of these Jobs, of which these pods are known; and of pods that are at work though their Job is gone."""
+    known = [one for one in (_viewed(Job, raw) for raw in jobs) if one is not None]
+    by_name = {one.name: one for one in known}
     of_job: dict[str, Pod] = {}
-    for raw in pods:
-        pod = Pod.read(raw)
-        of_job[pod.job] = pod
-    return tuple(run(raw, of_job.get(str((raw.get("metadata") or {}).get("name")))) for raw in jobs)
+    orphans: dict[str, Pod] = {}
+    for pod in (_viewed(Pod, raw) for raw in pods):
+        if pod is None or not pod.job:
+            continue
+        job = by_name.get(pod.job)
+        if job is not None and _is_of(pod, job):
+            if job.name not in of_job or pod.terminated is not None:
+                of_job[job.name] = pod
+        elif _at_work(pod):
+            orphans[pod.job] = pod
+    found = {one.name: run(one, of_job.get(one.name)) for one in known}
+    for name, pod in orphans.items():
+        there = found.get(name)
+        # Of a Job that was deleted and made anew the pod of the first one ends before that of the second may begin.
+        if there is None or (there.result is None and name not in of_job):
+            found[name] = _orphan(name, pod)
+    return tuple(found.values())
 
 
-def run(raw: RawObject, pod: Pod | None) -> Run:
+def run(job: Job, pod: Pod | None) -> Run:
     """The run of a Job, as far as its pod is known."""
-    job = Job.read(raw)
     said = pod.terminated if pod is not None else None
     words = said if said is not None and said.message else None
     return Run(
@@ -128,6 +145,30 @@ def run(raw: RawObject, pod: Pod | None) -> Run:
         waits=_waits(pod) if pod is not None else "",
         silent=words is None and job.end is not None,
     )
+
+
+def _orphan(name: str, pod: Pod) -> Run:
+    return Run(name, pod.metadata.annotations.get(NODE, ""), pod.metadata.labels.get(NODE_UID, ""), silent=True)
+
+
+def _viewed[Seen: (Job, Pod)](kind: type[Seen], raw: RawObject) -> Seen | None:
+    try:
+        return kind.read(raw)
+    except InvalidInputError:  # no API server lets one in; it must not keep the others from being read
+        return None
+
+
+def _is_of(pod: Pod, job: Job) -> bool:
+    """Whether a pod is of this very Job: an earlier one may have had its name."""
+    controller = pod.metadata.labels.get(_CONTROLLER, "")
+    return not controller or not job.metadata.uid or controller == job.metadata.uid
+
+
+def _at_work(pod: Pod) -> bool:
+    """Whether a pod may be doing something on its node; one that goes before it began does not begin any more."""
+    over = pod.terminated is not None or pod.status.phase in {"Succeeded", "Failed"}
+    never = pod.deleting and (pod.waiting is not None or not pod.status.container_statuses)
+    return not over and not never
 
 
 def _unspoken(job: Job, pod: Pod | None) -> JobResult | None:
@@ -195,6 +236,8 @@ def _pod(order: Order, settings: JobSettings) -> dict[str, Any]:
         "dnsPolicy": "Default",
         "priorityClassName": settings.priority_class,
         "terminationGracePeriodSeconds": 30,
+        # The Job's own comes first; this is for a pod that somebody has separated from its Job.
+        "activeDeadlineSeconds": settings.timeout + 60,
         "tolerations": [{"operator": "Exists"}],
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _only(order.node)}},
         "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],

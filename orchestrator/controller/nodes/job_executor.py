@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.api.workload import JOB_NAME, Pod
+from orchestrator.api.workload import JOB_NAME
 from orchestrator.controller.kinds import JOBS, PODS
 from orchestrator.controller.nodes import job
 from orchestrator.controller.pool_objects import NAMESPACE
@@ -35,9 +35,9 @@ class JobExecutor:
         self._pods = pods
         self._settings = settings
 
-    def runs(self, pool: str) -> tuple[Run, ...]:
+    def runs(self, owner: str) -> tuple[Run, ...]:
         """From what was seen."""
-        mine = job.pool_label(pool)
+        mine = job.pool_label(owner)
 
         def of_pool(raw: RawObject) -> bool:
             return ((raw.get("metadata") or {}).get("labels") or {}).get(job.POOL) == mine
@@ -47,11 +47,9 @@ class JobExecutor:
     def find(self, name: str) -> Run | None:
         """From the API server: what was just begun, or has just ended, is not seen yet."""
         raw = self._client.find(JOBS, name, NAMESPACE)
-        if raw is None:
-            return None
-        of_job = Selection(NAMESPACE, labels=f"{JOB_NAME}={name}")
-        pods = [Pod.read(one) for page in self._client.pages(PODS, of_job) for one in page.items]
-        return job.run(raw, pods[-1] if pods else None)
+        of_job = Selection(NAMESPACE, labels=f"{JOB_NAME}={name},{job.SELECTOR}")
+        pods = [one for page in self._client.pages(PODS, of_job) for one in page.items]
+        return next((one for one in job.runs([raw] if raw is not None else [], pods) if one.name == name), None)
 
     def start(self, order: Order) -> None:
         """Make its Job."""

@@ -44,7 +44,8 @@ _log = logging.getLogger(__name__)
 
 _WORKERS: Final = 5
 _LONGEST_BACKOFF: Final = 30.0
-_UNSYNCED: Final = 0.2  # seconds until a target that has just been opened is looked at again
+_UNSYNCED: Final = 0.2  # seconds until a target that has just been opened is looked at again …
+_LONGEST_UNSYNCED: Final = 2.0  # … and until one that does not answer is
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class _Release:
     uid: str
     since: float
     done: bool = False
+    told: bool = False
+    """Whether the deletion was told that its patience is over."""
 
 
 class NodeLoop:
@@ -183,10 +186,15 @@ class NodeLoop:
         if left > 0 or self._options.running_pods == "wait":
             self.add(key)
             return _still_there(runtime, states)
+        # From now on they are left alone: what is taken back next is what a removal needs.
+        with self._lock:
+            release.done = True
+        self.add(key)
         named = enumerated([f"{one.node.name} ({one.why or one.state.value})" for one in states], ", ")
         _log.warning("it goes, and gVisor stays on: %s", named or "nodes that nobody could look at")
-        if self._tell is not None and named:
-            self._tell(runtime.raw, "Warning", "NodesLeft", f"gVisor stays on these nodes: {named}")
+        if self._tell is not None:
+            what = f"these nodes: {named}" if named else "its nodes, which nobody could look at"
+            self._tell(runtime.raw, "Warning", "NodesLeft", f"gVisor stays on {what}")
         return None
 
     def _work(self, stop: threading.Event) -> None:
@@ -207,14 +215,30 @@ class NodeLoop:
                 if isinstance(error, UnavailableError | UnauthorizedError):
                     self._reopen(key)
                 self.queue.add_rate_limited(key)
+                self._mind_patience(key)
                 return
             except Exception:  # noqa: BLE001 - whatever it is must not end a worker
                 _log.exception("its nodes could not be looked at in a way that nobody foresaw")
                 self.queue.add_rate_limited(key)
+                self._mind_patience(key)
                 return
         self.queue.forget(key)
         if again is not None:
             self.queue.add_after(key, again)
+        self._mind_patience(key)
+
+    def _mind_patience(self, key: Key) -> None:
+        """Wake the deletion that waits for these nodes when its patience is over, also if nobody can look at them."""
+        with self._lock:
+            release = self._releases.get(key)
+            if release is None or release.done or release.told:
+                return
+            left = release.since + self._options.patience - self._clock()
+            release.told = left <= 0
+        if left <= 0:
+            self._wake(key)
+        else:
+            self.queue.add_after(key, left)
 
     def _pass(self, key: Key) -> float | None:
         raw = self._runtime_of(key)
@@ -228,7 +252,7 @@ class NodeLoop:
             return None
         target, passes = self._target(key[0])
         if not target.synced:
-            return _UNSYNCED
+            return min(max(target.age / 4, _UNSYNCED), _LONGEST_UNSYNCED)
         if release is not None:
             return self._take_away(key, runtime, release, passes)
         told = passes.keep(runtime)
@@ -252,11 +276,7 @@ class NodeLoop:
             release.done = True
             self._wake(key)
             return None
-        left = release.since + self._options.patience - self._clock()
-        if left <= 0:
-            self._wake(key)
-            return told.again
-        return min(left, told.again) if told.again is not None else left
+        return told.again
 
     def _idle(self, runtime: ContainerRuntime | None, *, releasing: bool) -> str:
         if runtime is None:
@@ -395,4 +415,4 @@ def _shoot(raw: RawObject) -> tuple[bool, ...] | None:
         shoot = Cluster.read(raw).shoot
     except InvalidInputError:
         return None
-    return shoot.failed, shoot.deleting, shoot.hibernating
+    return shoot.failed, shoot.deleting, shoot.hibernating, shoot.ssh_access

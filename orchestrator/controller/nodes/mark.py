@@ -12,9 +12,11 @@ that they can say is wrong about their own node.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.api import gardener
@@ -31,6 +33,12 @@ READY: Final = "gvisor-nodes/ready"
 """The label of a Node on which gVisor is proved; its value is ``true``."""
 _LONGEST: Final = 1000
 """Characters of a text in a mark; all annotations of an object share 256 KiB."""
+_MOST: Final = 100
+"""Texts of a list in a mark."""
+_LARGEST: Final = 1 << 53
+_RUN: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_KNOWN: Final = 8192
+"""Texts of which it is remembered what they say: a pass looks at every Node of its cluster, and few have changed."""
 
 
 class Action(StrEnum):
@@ -47,7 +55,7 @@ class Claim:
     Attributes:
         uid: of the Node.
         pool: the ContainerRuntime, as namespace/name.
-        run: the run that was started last; empty for none.
+        run: the run that was started last, a DNS label; empty for none.
         action: what it does.
         fingerprint: of what it brings; empty for a removal.
         attempt: how many runs for the same thing had failed before it.
@@ -139,6 +147,22 @@ def gate(*, standalone: bool, taint: str = "") -> Gate:
     return Gate((READY, gardener.RUNTIME_LABEL) if standalone else (READY,), taint)
 
 
+def gated(node: Node, gate: Gate) -> bool:
+    """Whether a Node lets pods with gVisor come, as far as the gate goes."""
+    open_ = all(node.metadata.labels.get(label) == "true" for label in gate.labels)
+    return open_ and not any(one.key == gate.taint for one in node.spec.taints if gate.taint)
+
+
+def labelled(node: Node, gate: Gate) -> bool:
+    """Whether a Node has anything of what only a proved one gets."""
+    return any(label in node.metadata.labels for label in gate.labels)
+
+
+def present(node: Node) -> bool:
+    """Whether a Node carries anything in the places of our marks, whatever it says."""
+    return READY in node.metadata.labels or any(name in node.metadata.annotations for name in (CLAIM, PROOF, FAILURE))
+
+
 def read(node: Node) -> Marks:
     """Read a Node's marks."""
     annotations, uid = node.metadata.annotations, node.metadata.uid
@@ -151,19 +175,26 @@ def read(node: Node) -> Marks:
 
 
 def claimed(node: Node, claim: Claim, gate: Gate) -> Patch:
-    """The patch with which a run begins; before a removal nothing new may come."""
-    shut = claim.action == Action.REMOVE
-    labels = {label: None for label in gate.labels if label in node.metadata.labels} if shut else {}
-    return _locked(node, {CLAIM: _written(claim)}, labels)
+    """The patch with which a run begins.
+
+    Before a removal nothing new may come, and from its beginning on nothing is proved. A label that somebody gave to a
+    node that never was proved goes as well.
+    """
+    removes = claim.action == Action.REMOVE
+    shut = removes or read(node).proof is None
+    gone = {PROOF: None} if removes and PROOF in node.metadata.annotations else {}
+    return _locked(node, {CLAIM: _written(claim), **gone}, _without(node, gate) if shut else {})
 
 
 def proved(node: Node, claim: Claim, proof: Proof, gate: Gate) -> Patch:
     """The patch for a run that has proved gVisor."""
-    marks = {CLAIM: _written(claim), PROOF: _written(proof), FAILURE: None}
-    patch = _locked(node, marks, dict.fromkeys(gate.labels, "true"))
-    taints = ((node.raw.get("spec") or {}).get("taints")) or []
-    kept = [one for one in taints if one.get("key") != gate.taint]
-    return patch | ({"spec": {"taints": kept or None}} if gate.taint and len(kept) < len(taints) else {})
+    gone = {FAILURE: None} if FAILURE in node.metadata.annotations else {}
+    return _opened(node, {CLAIM: _written(claim), PROOF: _written(proof), **gone}, gate)
+
+
+def confirmed(node: Node, claim: Claim, gate: Gate) -> Patch:
+    """The patch for a proved node from which somebody took a part of what says so, or whose claim another one had."""
+    return _opened(node, {CLAIM: _written(claim)}, gate)
 
 
 def failed(node: Node, claim: Claim, failure: Failure, gate: Gate) -> Patch:
@@ -172,16 +203,30 @@ def failed(node: Node, claim: Claim, failure: Failure, gate: Gate) -> Patch:
     A node that was proved before keeps its label: its own rollback has put back what was proved. One that was never
     proved has none.
     """
-    shut = read(node).proof is None
-    labels = {label: None for label in gate.labels if label in node.metadata.labels} if shut else {}
+    labels = _without(node, gate) if read(node).proof is None else {}
     return _locked(node, {CLAIM: _written(claim), FAILURE: _written(failure)}, labels)
+
+
+def shut(node: Node, gate: Gate) -> Patch:
+    """The patch for a node that shows itself as proved and is not."""
+    return _locked(node, {}, _without(node, gate))
 
 
 def released(node: Node, gate: Gate) -> Patch:
     """The patch for a node on which nothing of ours is left."""
-    present = [name for name in (CLAIM, PROOF, FAILURE) if name in node.metadata.annotations]
-    labels = {label: None for label in gate.labels if label in node.metadata.labels}
-    return _locked(node, dict.fromkeys(present), labels)
+    there = [name for name in (CLAIM, PROOF, FAILURE) if name in node.metadata.annotations]
+    return _locked(node, dict.fromkeys(there), _without(node, gate))
+
+
+def _opened(node: Node, marks: Mapping[str, str | None], gate: Gate) -> Patch:
+    patch = _locked(node, marks, dict.fromkeys(gate.labels, "true"))
+    taints = (node.raw.get("spec") or {}).get("taints") or []
+    kept = [one for one in taints if one.get("key") != gate.taint]
+    return patch | ({"spec": {"taints": kept or None}} if gate.taint and len(kept) < len(taints) else {})
+
+
+def _without(node: Node, gate: Gate) -> dict[str, str | None]:
+    return {label: None for label in gate.labels if label in node.metadata.labels}
 
 
 def _locked(node: Node, annotations: Mapping[str, str | None], labels: Mapping[str, str | None]) -> Patch:
@@ -198,18 +243,21 @@ def _written(mark: Claim | Proof | Failure) -> str:
     return json.dumps(asdict(mark), sort_keys=True, separators=(",", ":"))
 
 
+@lru_cache(maxsize=_KNOWN)
 def _read[Mark: (Claim, Proof, Failure)](kind: type[Mark], text: str, uid: str) -> Mark | None:
+    if not text or not uid:
+        return None
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(document, Mapping) or not uid or document.get("uid") != uid:
+    if not isinstance(document, Mapping) or document.get("uid") != uid:
         return None
     known = {one.name: _cleaned(one.type, document[one.name]) for one in fields(kind) if one.name in document}
-    if None in known.values():
+    if None in known.values() or not _RUN.fullmatch(str(known.get("run") or "none")):
         return None
     try:
-        return kind(**known)
+        return kind(**known | {"uid": uid})
     except TypeError:  # one that is needed is missing
         return None
 
@@ -221,9 +269,9 @@ def _cleaned(kind: object, value: object) -> Any:
             return plain(value)[:_LONGEST]
         case "bool", bool():
             return value
-        case "int", int() if not isinstance(value, bool) and 0 <= value < 1 << 53:
+        case "int", int() if not isinstance(value, bool) and 0 <= value < _LARGEST:
             return value
         case "tuple[str, ...]", list() if all(isinstance(one, str) for one in value):
-            return tuple(plain(one)[:_LONGEST] for one in value[:100])
+            return tuple(plain(one)[:_LONGEST] for one in value[:_MOST])
         case _:
             return None

@@ -45,7 +45,7 @@ def outcome(node: Node, claim: Claim, result: JobResult, gate: Gate, now: int) -
         now: seconds since 1970.
     """
     recorded = replace(claim, recorded=True)
-    if claim.action == Action.REMOVE and result.succeeded:
+    if claim.action == result.action == "remove" and result.succeeded:
         return Outcome(mark.released(node, gate), ("Normal", "GVisorRemoved", "gVisor is removed"), result.outcome)
     # A fingerprint that was not asked for proves something else, whatever the run says of itself.
     if claim.action == Action.APPLY and result.proves and result.fingerprint == claim.fingerprint:

@@ -2,7 +2,7 @@
 
 Every deed begins with a patch of the Node that is locked to what was looked at, so of two controllers, or of a pass on
 old news, one fails and looks again. The claim is written before its run begins: whoever is killed in between leaves a
-claim without a run, which is begun anew.
+claim without a run, which is begun anew under the same name.
 """
 
 from __future__ import annotations
@@ -13,16 +13,30 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.controller.kinds import NODES, PODS
+from orchestrator.controller.kinds import PODS
 from orchestrator.controller.nodes import mark
 from orchestrator.controller.nodes.mark import Action, Claim
 from orchestrator.controller.nodes.outcome import outcome
-from orchestrator.controller.nodes.plan import NodeState, Pool, PoolPlan, Record, Release, Start, State, Stop, plan
+from orchestrator.controller.nodes.plan import (
+    Confirm,
+    NodeState,
+    Pace,
+    Pool,
+    Record,
+    Release,
+    Shut,
+    Start,
+    State,
+    Stop,
+    lost,
+    plan,
+)
 from orchestrator.controller.nodes.run import Order
 from orchestrator.controller.pool_inventory import selects
 from orchestrator.controller.pool_objects import NAMESPACE, wish_name, wished_variables
+from orchestrator.errors import InvalidInputError, RefusedError
 from orchestrator.gvisor.releases import DEFAULT_RELEASE
-from orchestrator.kube.api_error import AbsentError
+from orchestrator.kube.api_error import ConflictError
 from orchestrator.kube.client import Selection
 from orchestrator.planning.desired import read_variables
 
@@ -31,10 +45,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orchestrator.api.container_runtime import ContainerRuntime
-    from orchestrator.api.merge_patch import Patch
     from orchestrator.api.node import Node
-    from orchestrator.api.view import RawObject
     from orchestrator.controller.nodes.mark import Gate
+    from orchestrator.controller.nodes.plan import Deed, PoolPlan
     from orchestrator.controller.nodes.run import Executor, Run
     from orchestrator.controller.nodes.target import Target
 
@@ -43,6 +56,8 @@ _log = logging.getLogger(__name__)
 _UPSTREAM: Final = "app.kubernetes.io/name=containerd-gvisor"
 """The pods of the upstream extension's DaemonSets (v0.45.0, ``charts/internal/gvisor-installation``)."""
 _UPSTREAM_PAUSE: Final = 5.0
+_CONFLICT_PAUSE: Final = 0.1
+"""Seconds; what somebody else has just written to a Node comes by the watch, at once as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +68,13 @@ class NodeSettings:
         standalone: whether this is a cluster without Gardener.
         gate: what keeps pods off a node.
         timeout: seconds that a run may take.
+        pace: how long what is waited for.
     """
 
     standalone: bool
     gate: Gate
     timeout: float
+    pace: Pace = Pace()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,15 @@ class Told:
     states: tuple[NodeState, ...]
     again: float | None = None
     fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a pass is for."""
+
+    runtime: ContainerRuntime
+    pool: Pool
+    variables: Mapping[str, Any]
 
 
 class PoolPass:
@@ -126,30 +152,31 @@ class PoolPass:
 
     def clear(self, runtime: ContainerRuntime) -> None:
         """Remove what is left of the pool's runs."""
-        for run in self._executor.runs(runtime.spec.worker_pool.name):
+        for run in self._executor.runs(_owner(runtime)):
             self._executor.stop(run.name)
 
     def _pass(self, runtime: ContainerRuntime, fingerprint: str, variables: Mapping[str, Any]) -> Told:
-        owner = f"{runtime.namespace}/{runtime.name}"
-        nodes = [one for one in self._target.nodes() if not one.deleting]
-        selected = [one for one in nodes if self._selects(runtime, one)]
-        others = [one for one in nodes if not self._selects(runtime, one) and _claimant(one) == owner]
-        pool = Pool(owner, fingerprint, self._settings.timeout)
-        planned = plan(
-            pool,
-            selected,
-            others,
-            self._runs(runtime, [*selected, *others]),
-            self._now(),
-            claims_elsewhere=self._owns,
-        )
-        return self._carry_out(runtime, pool, planned, variables)
+        owner = _owner(runtime)
+        selected: list[Node] = []
+        others: list[Node] = []
+        for node in self._target.nodes():
+            if node.deleting:
+                continue
+            if self._selects(runtime, node):
+                selected.append(node)
+            elif _claimant(node) == owner:
+                others.append(node)
+        settings = self._settings
+        pool = Pool(owner, fingerprint, settings.timeout, settings.gate, settings.pace)
+        runs = self._runs(owner, [*selected, *others])
+        planned = plan(pool, selected, others, runs, self._now(), claims_elsewhere=self._owns)
+        return self._carry_out(planned, _Wanted(runtime, pool, variables))
 
     def _selects(self, runtime: ContainerRuntime, node: Node) -> bool:
         return selects(runtime, node, standalone=self._settings.standalone)
 
-    def _runs(self, runtime: ContainerRuntime, nodes: list[Node]) -> dict[str, Run]:
-        runs = {one.name: one for one in self._executor.runs(runtime.spec.worker_pool.name)}
+    def _runs(self, owner: str, nodes: list[Node]) -> dict[str, Run]:
+        runs = {one.name: one for one in self._executor.runs(owner)}
         for node in nodes:
             claim = mark.read(node).claim
             if claim is None or not claim.run or claim.recorded:
@@ -159,64 +186,89 @@ class PoolPass:
                 found = self._executor.find(claim.run)
                 if found is not None:
                     runs[claim.run] = found
+                else:
+                    runs.pop(claim.run, None)
         return runs
 
-    def _carry_out(
-        self, runtime: ContainerRuntime, pool: Pool, planned: PoolPlan, variables: Mapping[str, Any]
-    ) -> Told:
+    def _carry_out(self, planned: PoolPlan, wanted: _Wanted) -> Told:
+        """Do what is planned.
+
+        A Node that somebody else has written meanwhile is left for the next look, which follows; the others need not
+        wait for it.
+        """
         states = {one.node.name: one for one in planned.states}
         again = planned.again
         for deed in planned.deeds:
-            match deed:
-                case Stop(name):
-                    _log.info("the run %s is for no node of now, it is ended", name)
-                    self._executor.stop(name)
-                case Release(node):
-                    self._patch(node, mark.released(node, self._settings.gate))
-                case Record():
-                    self._record(deed)
-                case Start():
-                    if self._upstream_runs(deed):
-                        node = deed.node
-                        why = "the upstream extension's pod still runs there"
-                        states[node.name] = NodeState(node, mark.read(node), State.PENDING, why)
-                        again = _UPSTREAM_PAUSE if again is None else min(again, _UPSTREAM_PAUSE)
-                    else:
-                        self._start(runtime, pool, deed, variables)
-        return Told(tuple(states[name] for name in sorted(states)), again, pool.fingerprint)
+            try:
+                held = self._do(deed, wanted)
+            except ConflictError as error:
+                _log.info("it is looked at again: %s", error.line)
+                again = _sooner(again, _CONFLICT_PAUSE)
+                continue
+            if held is not None:
+                states[held.node.name] = held
+                again = _sooner(again, _UPSTREAM_PAUSE)
+        return Told(tuple(states[name] for name in sorted(states)), again, wanted.pool.fingerprint)
 
-    def _start(self, runtime: ContainerRuntime, pool: Pool, start: Start, variables: Mapping[str, Any]) -> None:
-        node, now = start.node, int(self._now())
+    def _do(self, deed: Deed, wanted: _Wanted) -> NodeState | None:
+        """Do one of it; return how the node is if it cannot be done yet."""
+        gate = self._settings.gate
+        match deed:
+            case Stop(name):
+                _log.info("the run %s is for no node of now, or not the one that its node is to have: it ends", name)
+                self._executor.stop(name)
+            case Release(node):
+                self._target.patch(node, mark.released(node, gate))
+            case Confirm(node, claim):
+                self._target.patch(node, mark.confirmed(node, claim, gate))
+            case Shut(node):
+                self._target.patch(node, mark.shut(node, gate))
+            case Record():
+                self._record(deed)
+            case Start(node):
+                if self._upstream_runs(deed):
+                    why = "the upstream extension's pod still runs there"
+                    return NodeState(node, mark.read(node), State.PENDING, why)
+                self._start(deed, wanted)
+        return None
+
+    def _start(self, start: Start, wanted: _Wanted) -> None:
         removes = start.action is Action.REMOVE
-        name = f"gvisor-nodes-{start.action.value}-{secrets.token_hex(6)}"
-        fingerprint = "" if removes else pool.fingerprint
+        fingerprint = "" if removes else wanted.pool.fingerprint
         claim = Claim(
-            uid=node.metadata.uid,
-            pool=pool.owner,
-            run=name,
+            uid=start.node.metadata.uid,
+            pool=wanted.pool.owner,
+            run=start.run or f"gvisor-nodes-{start.action.value}-{secrets.token_hex(6)}",
             action=start.action.value,
             fingerprint=fingerprint,
             attempt=start.attempt,
-            at=now,
+            at=int(self._now()),
         )
-        self._patch(node, mark.claimed(node, claim, self._settings.gate))
+        node = self._target.patch(start.node, mark.claimed(start.node, claim, self._settings.gate))
+        if node is None:
+            return
         order = Order(
-            name=name,
-            pool=runtime.spec.worker_pool.name,
+            name=claim.run,
+            pool=wanted.runtime.spec.worker_pool.name,
             node=node.name,
-            uid=node.metadata.uid,
+            uid=claim.uid,
             address=node.address,
             action=start.action,
             fingerprint=fingerprint,
-            variables={"runsc_directory": runtime.spec.binary_path} if removes else variables,
+            variables={"runsc_directory": wanted.runtime.spec.binary_path} if removes else wanted.variables,
+            owner=wanted.pool.owner,
         )
-        self._executor.start(order)
-        _log.info("node %s: %s begins as %s", node.name, start.action.value, name)
+        try:
+            self._executor.start(order)
+        except (RefusedError, InvalidInputError) as error:
+            self._record(Record(node, claim, lost(claim, "the run could not begin", error.line)))
+            return
+        _log.info("node %s: %s begins as %s", node.name, start.action.value, claim.run)
 
     def _record(self, record: Record) -> None:
         node, claim = record.node, record.claim
         made = outcome(node, claim, record.result, self._settings.gate, int(self._now()))
-        if self._patch(node, made.patch) is None:
+        if self._target.patch(node, made.patch) is None:
             return
         kind, reason, message = made.event
         _log.log(logging.INFO if kind == "Normal" else logging.WARNING, "node %s: %s", node.name, message)
@@ -225,13 +277,6 @@ class PoolPass:
             self._ended(claim.action, made.word, max(self._now() - claim.at, 0.0))
         if record.stop:
             self._executor.stop(claim.run)
-
-    def _patch(self, node: Node, patch: Patch) -> RawObject | None:
-        """Patch the Node that was looked at; None if it is gone, which is nobody's failure."""
-        try:
-            return self._target.client.patch(NODES, node.name, patch)
-        except AbsentError:
-            return None
 
     def _upstream_runs(self, start: Start) -> bool:
         """Whether the upstream extension is still at work on a node that is new to us: it would undo what we do."""
@@ -244,3 +289,11 @@ class PoolPass:
 def _claimant(node: Node) -> str:
     claim = mark.read(node).claim
     return claim.pool if claim is not None else ""
+
+
+def _owner(runtime: ContainerRuntime) -> str:
+    return f"{runtime.namespace}/{runtime.name}"
+
+
+def _sooner(again: float | None, seconds: float) -> float:
+    return seconds if again is None else min(again, seconds)

@@ -85,23 +85,35 @@ class Seen:
     fingerprint: str = ""
 
 
-def report(runtime: ContainerRuntime, cluster: Cluster, pool: Seen | None, health: Observation | None) -> Report:
+def report(
+    runtime: ContainerRuntime,
+    cluster: Cluster,
+    pool: Seen | None,
+    health: Observation | None,
+    *,
+    standalone: bool = False,
+    attended: bool = True,
+) -> Report:
     """Say what there is to say of an object.
 
     Args:
         runtime: the object.
         cluster: the Shoot's; an empty one without Gardener.
-        pool: its nodes; None if nothing is known of them, or nobody looks after them.
+        pool: its nodes; None if nothing is known of them.
         health: what its ManagedResources say; None for nothing new.
+        standalone: whether this is a cluster without Gardener, where nobody asks for more than our own condition.
+        attended: whether anybody looks after nodes.
     """
-    if cluster.shoot.hibernating:
-        asleep = or_hibernated(Observation(CONDITION, "Unknown", "", ""), cluster)
+    healthy = (health,) if health is not None else ()
+    if not attended or cluster.shoot.hibernating:
+        nobody = Observation(CONDITION, "Unknown", "Unattended", "nobody looks after the nodes: nodes.executor is none")
         said = [one for one in (runtime.raw.get("status") or {}).get("conditions") or [] if one["type"] == CONDITION]
-        return Report((*([health] if health else ()), *([asleep] if said else ())), {})
+        return Report((*healthy, *([or_hibernated(nobody, cluster)] if said else ())), {})
     if pool is None:
-        return Report((health,) if health else ())
-    healthy = with_nodes(health, pool)
-    return Report((*([healthy] if healthy else ()), nodes_ready(pool)), provider_status(pool))
+        return Report(healthy)
+    if not standalone and (told := with_nodes(health, pool)) is not None:
+        healthy = (told,)
+    return Report((*healthy, nodes_ready(pool)), provider_status(pool))
 
 
 def recorded(runtime: ContainerRuntime, said: Report, now: datetime) -> Patch:

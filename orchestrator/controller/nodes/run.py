@@ -29,6 +29,7 @@ class Order:
         action: what is done.
         fingerprint: of what it brings; empty for a removal.
         variables: the playbooks', JSON values.
+        owner: the ContainerRuntime, as namespace/name.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Order:
     action: Action
     fingerprint: str
     variables: Mapping[str, Any] = field(default_factory=dict)
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Run:
         uid: the Node's.
         result: how it ended; None while it has not.
         waits: why it has not begun; empty if it has, or if nobody knows.
-        silent: it has ended, and its own words were not seen; the result is what others say of it.
+        silent: its own words were not seen, though it has ended or is not whole: it is asked for where it is.
     """
 
     name: str
@@ -65,14 +67,18 @@ class Run:
 class Executor(Protocol):
     """Safe for threads. Raises ApiError where it asks an API server."""
 
-    def runs(self, pool: str) -> tuple[Run, ...]:
-        """All runs of a pool that are known, those that have ended included."""
+    def runs(self, owner: str) -> tuple[Run, ...]:
+        """All runs of an order's owner that are known, those that have ended included."""
 
     def find(self, name: str) -> Run | None:
         """The run of this name, asked for where it would be; None if it never began or was cleared away."""
 
     def start(self, order: Order) -> None:
-        """Let it begin; that one of its name is there already is as good."""
+        """Let it begin; that one of its name is there already is as good.
+
+        Raises:
+            RefusedError, InvalidInputError: it cannot begin, and trying again at once does not help.
+        """
 
     def stop(self, name: str) -> None:
         """End a run and forget it; that it is gone is as good."""

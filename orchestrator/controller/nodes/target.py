@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.api import node as node_view
@@ -10,13 +11,16 @@ from orchestrator.api.node import Node
 from orchestrator.controller.kinds import CONFIG_MAPS, JOBS, NODES, PODS
 from orchestrator.controller.nodes import job
 from orchestrator.controller.pool_objects import NAMESPACE
+from orchestrator.kube.api_error import AbsentError
 from orchestrator.kube.client import EVERYTHING, Selection
 from orchestrator.kube.events import EventRecorder
-from orchestrator.kube.reflector import Reflector
+from orchestrator.kube.reflector import Reflector, without_managed_fields
+from orchestrator.kube.resource import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestrator.api.merge_patch import Patch
     from orchestrator.api.view import RawObject
     from orchestrator.controller.metrics import Metrics
     from orchestrator.kube.client import Client
@@ -40,6 +44,9 @@ class Target:
         self.client = client
         self.recorder = EventRecorder(client, "gvisor-nodes")
         self._views: dict[str, Node] = {}
+        self._written: dict[str, Node] = {}
+        self._lock = threading.Lock()
+        self._made = time.monotonic()
         changes = _Changes(wake)
 
         def reflector(
@@ -80,19 +87,47 @@ class Target:
         """Whether everything was seen once."""
         return all(one.synced for one in self._reflectors)
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._made
+
     def wait_synced(self, timeout: float) -> bool:
         """Wait until everything was seen once; tell whether that came before ``timeout`` (seconds, for each kind)."""
         return all(one.wait_synced(timeout) for one in self._reflectors)
 
     def nodes(self) -> tuple[Node, ...]:
-        """The Nodes as they were last seen."""
-        views, before = {}, self._views
+        """The Nodes as they were last seen, or written here if that was later."""
+        before = self._views
+        views: dict[str, Node] = {}
         for raw in self._nodes.store.objects():
             name = raw["metadata"]["name"]
             known = before.get(name)
             views[name] = known if known is not None and known.raw is raw else Node.read(raw)
         self._views = views
-        return tuple(views.values())
+        with self._lock:
+            self._written = {
+                name: one for name, one in self._written.items() if name in views and _later(one.raw, views[name].raw)
+            }
+            return tuple((views | self._written).values())
+
+    def patch(self, node: Node, patch: Patch) -> Node | None:
+        """Patch a Node that was looked at; None if it is gone, which is nobody's failure.
+
+        What comes of it is seen at once by whoever looks here, and not only when the watch shows it: else the next pass
+        would plan as if nothing had been begun.
+
+        Raises:
+            ConflictError: somebody else has written it since, or it is another Node of its name.
+        """
+        try:
+            raw = self.client.patch(NODES, node.name, patch)
+        except AbsentError:
+            return None
+        one = Node.read(node_view.essential(without_managed_fields(raw)))
+        with self._lock:
+            self._written[node.name] = one
+        return one
 
     def wish(self, key: Key) -> RawObject | None:
         """A ConfigMap as it was last seen."""
@@ -119,3 +154,13 @@ class _Changes:
 def _without_version(raw: RawObject) -> RawObject:
     metadata = {key: value for key, value in raw["metadata"].items() if key != "resourceVersion"}
     return {**raw, "metadata": metadata}
+
+
+def _later(one: RawObject, other: RawObject) -> bool:
+    """Whether an object was written after another one.
+
+    The numbers are etcd's revisions, and may be compared (https://kep.k8s.io/5504). What is no number is not taken for
+    later; then the watch tells.
+    """
+    ours, theirs = version_of(one), version_of(other)
+    return ours.isdecimal() and theirs.isdecimal() and int(ours) > int(theirs)

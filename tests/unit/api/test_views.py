@@ -183,6 +183,22 @@ def test_of_a_cluster_only_what_is_looked_at_is_kept():
     assert {"shoot"} == set(kept["spec"])
 
 
+@pytest.mark.parametrize(
+    ("provider", "expected"),
+    [
+        ({"workersSettings": {"sshAccess": {"enabled": False}}}, False),
+        ({"workersSettings": {"sshAccess": {"enabled": True}}}, True),
+        ({"workersSettings": {"sshAccess": {}}}, True),
+        ({"workersSettings": None}, True),
+        ({}, True),
+    ],
+)
+def test_a_shoots_nodes_may_be_reached_by_ssh_unless_it_says_no(provider, expected):
+    raw = cluster(spec={"provider": provider})
+
+    assert (expected, expected) == (Cluster.read(raw).shoot.ssh_access, Cluster.read(essential(raw)).shoot.ssh_access)
+
+
 @pytest.mark.parametrize("odd", [{}, {"spec": None}, {"spec": {"shoot": "text"}}, {"metadata": {"name": "n"}}])
 def test_what_is_kept_of_an_odd_cluster_is_nothing_odd(odd):
     assert not Cluster.read(essential(odd)).shoot.failed

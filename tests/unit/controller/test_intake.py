@@ -125,3 +125,27 @@ def test_a_report_is_looked_at_by_whom_it_is_about_if_it_is_news(name, news, add
     world.intake.resources.updated(resource(name), resource(name))
 
     assert added == len(world.added)
+
+
+DELETING = merge(SETTLED, {"metadata": {"deletionTimestamp": "2026-08-21T10:00:00Z"}})
+FAILED = merge(SETTLED, {"status": {"lastOperation": {"state": "Error"}}})
+
+
+@pytest.mark.parametrize(
+    ("raw", "news", "added"),
+    [
+        (SETTLED, True, [KEY]),
+        (SETTLED, False, []),
+        (DELETING, False, [KEY]),
+        (FAILED, True, []),
+        (container_runtime("b", spec={"type": "kata"}), True, []),
+        (UNREADABLE, True, []),
+    ],
+    ids=["news", "the same again", "deleting", "waits for its owner", "not ours", "unreadable"],
+)
+def test_news_of_nodes_wake_an_object_to_be_told_or_that_is_deleted(raw, news, added):
+    world = World(news=news)
+    world.intake.open()
+    world.intake.news(raw)
+
+    assert added == world.added

@@ -305,5 +305,21 @@ def test_case_73_a_shoot_that_sleeps_has_no_nodes_to_speak_of():
     assert {} == recorded(after, report(after, ASLEEP, None, WELL), NOW)
 
 
+def test_when_nobody_looks_after_nodes_any_more_nothing_old_stays():
+    before = write(runtime(), report(runtime(), AWAKE, seen(failed("n1")), WELL))
+    after = write(before, report(before, AWAKE, None, WELL, attended=False))
+    said = {one["type"]: one["status"] for one in after.raw["status"]["conditions"]}
+
+    assert {"SystemComponentsHealthy": "True", "GVisorNodesReady": "Unknown"} == said
+    assert "providerStatus" not in after.raw["status"]
+    assert {} == recorded(runtime(), report(runtime(), AWAKE, None, None, attended=False), NOW)
+
+
+def test_without_gardener_there_is_our_condition_only():
+    said = report(runtime(), Cluster(), seen(failed("n1")), None, standalone=True)
+
+    assert ["GVisorNodesReady"] == [one.type for one in said.observations]
+
+
 def test_metrics_know_every_state():
     assert tuple(State) == NODE_STATES

@@ -274,6 +274,51 @@ def test_without_gardener_a_leader_election_needs_a_namespace():
     assert read("mode: standalone", environment={"LEADER_ELECTION_NAMESPACE": "a"}).leader_election.namespace == "a"
 
 
+def test_in_a_seed_the_keys_for_ssh_are_the_shoots_own():
+    found = read("nodes: {executor: ssh, timeoutSeconds: 90}").nodes.options(external=False)
+
+    assert (None, "", "", 90) == (found.job, found.ssh.key_secret, found.ssh.key_file, found.timeout)
+    assert "nodes.ssh.keyFile" in fault("nodes: {executor: ssh, ssh: {keyFile: /key}}")
+    assert read("nodes: {ssh: {keyFile: /key}}").nodes.options(external=False) is None
+
+
+def test_without_gardener_ssh_needs_one_key():
+    text = "mode: standalone\nleaderElection: {enabled: false}\nnodes: {executor: ssh, ssh: {%s}}"
+    for wrong in ("", "keyFile: /key, keySecret: a/b"):
+        assert "needs one key" in fault(text % wrong)
+
+    assert "a/b" == read(text % "keySecret: a/b").nodes.options(external=False).ssh.key_secret
+
+
+def test_where_releases_are_the_file_says_before_the_environment():
+    def directory(text):
+        return read(text).nodes.options(external=False, artifacts="/image").ssh.artifacts_directory
+
+    assert "/image" == directory("nodes: {executor: ssh}")
+    assert "/mine" == directory("nodes: {executor: ssh, ssh: {artifactsDirectory: /mine}}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("user: 'a b'", "no user name"),
+        ("port: 70000", "should be 65535 or less"),
+        ("keySecret: name", "namespace/name"),
+        ("keySecret: a/b/c", "namespace/name"),
+        ("keyFile: key", "no absolute path"),
+        ("knownHosts: ~/.ssh/known_hosts", "no absolute path"),
+        ("runsAtOnce: 0", "should be greater than 0"),
+        ("password: geheim", "is unknown"),
+    ],
+)
+def test_how_nodes_are_reached_is_looked_at_before_any_is(setting, named):
+    told = fault(f"nodes: {{ssh: {{{setting}}}}}")
+
+    assert named in told
+    assert "nodes.ssh." in told
+    assert "geheim" not in told
+
+
 def test_what_makes_a_changed_spec_be_acted_upon_is_the_generation_where_nobody_annotates():
     assert read().trigger_mode is TriggerMode.ANNOTATION
     assert read("ignoreOperationAnnotation: true").trigger_mode is TriggerMode.GENERATION
