@@ -234,12 +234,15 @@ def test_an_up_that_was_killed_is_completed_by_the_next_and_down_leaves_no_trace
     others = containers()
     up = [*command, "up", "--name=test", "--nodes=1"]
     with subprocess.Popen(up, stderr=subprocess.PIPE, text=True, start_new_session=True) as killed:
-        line = next(line for line in killed.stderr if " start gvisor-nodes-test-" in line)
+        lines = []
+        while not lines or " start gvisor-nodes-test-" not in lines[-1]:
+            lines.append(killed.stderr.readline())
+            assert lines[-1], "".join(lines)
         os.killpg(killed.pid, signal.SIGKILL)
 
     done = subprocess.run(up, capture_output=True, text=True, check=True)
 
-    node = line.split(" start ")[1].split()[0]
+    node = lines[-1].split(" start ")[1].split()[0]
     assert f"{node} is Ready" in done.stderr
     assert "runs already" in subprocess.run(up, capture_output=True, text=True, check=True).stderr
     subprocess.run([*command, "down", "--name=test"], capture_output=True, check=True)
