@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -432,6 +433,8 @@ def test_a_controller_that_is_killed_leaves_no_key_and_the_next_one_begins_anew(
         one.process.wait(10)
         eventually(lambda: not [path for path in key_files(one.process.pid) if path.name.startswith("identity")])
         eventually(lambda: not [pid for pid in children if os.path.exists(f"/proc/{pid}")])
+        for directory in Path("/dev/shm").glob(f"gvn-{one.process.pid}-*"):  # of host keys, which are public
+            shutil.rmtree(directory)
 
     with ssh_process() as one:
         one.await_ready()
