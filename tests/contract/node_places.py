@@ -105,8 +105,8 @@ class ShootPlace(Place):
     def delete(self):
         self.shoot.delete()
 
-    def add_node(self, name, **how):
-        return self.shoot.add_node(name, **how, **OF_A)
+    def add_node(self, name, *, of_pool=True, **how):
+        return self.shoot.add_node(name, **how, **(OF_A if of_pool else {}))
 
     def heard_of(self, name, *, ready):
         self.shoot.heard_of(self.full(name), ready=ready)
@@ -141,9 +141,9 @@ class OneCluster(Place):
     def await_looked_after(self):
         self.await_said("True", "0 of 0")
 
-    def add_node(self, name, *, ready=True):
+    def add_node(self, name, *, of_pool=True, ready=True):
         full = self.full(name)
-        metadata = {"name": full, "labels": {"pool": self.namespace}}
+        metadata = {"name": full, "labels": {"pool": self.namespace} if of_pool else {}}
         self.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
         self._nodes.add(full)
         status = {"nodeInfo": {"containerRuntimeVersion": "containerd://2.4.2"}}

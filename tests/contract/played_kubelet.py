@@ -21,7 +21,7 @@ from orchestrator.kube.client import Selection
 
 
 class PlayedKubelet:
-    """Use it in a ``with`` block: what it has made, and the Jobs it was given, are gone afterwards.
+    """Use it in a ``with`` block: what it has made, and all Jobs, are gone afterwards.
 
     Args:
         client: of the cluster with the nodes.
@@ -36,9 +36,10 @@ class PlayedKubelet:
         return self
 
     def __exit__(self, *error):
-        for name, pod in self._served.items():
+        for pod in self._served.values():
             self._client.delete(PODS, pod, NAMESPACE)
-            self._client.delete(JOBS, name, NAMESPACE)
+        for raw in self.jobs():
+            self._client.delete(JOBS, raw["metadata"]["name"], NAMESPACE)
 
     def jobs(self, node=None):
         """The Jobs of a node, or of all, the oldest first."""

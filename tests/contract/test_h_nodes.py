@@ -146,8 +146,7 @@ def test_case_57_a_deletion_clears_the_pools_nodes_first_and_one_that_vanishes_i
     for name in ("n1", "n2", "n3"):
         kubelet.ends(pool.add_node(name))
     pool.await_states(n1="Ready", n2="Ready", n3="Ready")
-    other = pool.add_node("other")
-    pool.target.patch(NODES, other, {"metadata": {"labels": dict.fromkeys(pool.node("other")["metadata"]["labels"])}})
+    pool.add_node("other", of_pool=False)
     pool.delete()
     begun = [kubelet.begins(pool.full(name)) for name in ("n1", "n2", "n3")]
     assert {"remove"} == {raw["metadata"]["labels"]["gvisor-nodes/action"] for raw in begun}
@@ -163,7 +162,8 @@ def test_case_57_a_deletion_clears_the_pools_nodes_first_and_one_that_vanishes_i
 
     assert [Marks(), Marks()] == [pool.marks("n1"), pool.marks("n3")]
     assert not any(pool.full("other") in str(raw) for raw in kubelet.jobs())
-    assert [] == kubelet.jobs(), "what is left of runs goes with the pool"
+    mine = [job for name in ("n1", "n2", "n3") for job in kubelet.jobs(pool.full(name))]
+    assert [] == mine, "what is left of runs goes with the pool"
 
 
 def still_provided(pool):
@@ -210,7 +210,8 @@ def test_case_58_no_run_begins_where_that_is_pointless(pool, kubelet, why):
     pool.await_gone()
     eventually(lambda: nodes.queue.drain(0.0))
 
-    assert {"apply"} == {raw["metadata"]["labels"]["gvisor-nodes/action"] for raw in kubelet.jobs()}
+    begun = kubelet.jobs(pool.full("n1"))
+    assert ["apply"] == [raw["metadata"]["labels"]["gvisor-nodes/action"] for raw in begun]
     assert before == pool.node("n1")["metadata"]["resourceVersion"]
 
 
@@ -226,6 +227,19 @@ def test_case_59_nodes_that_do_not_answer_are_left_when_the_patience_is_over(pla
         place.await_gone()
 
     assert f"gVisor stays on: {place.full('n1')} (its kubelet is not ready)" in caplog.text
+
+
+def test_a_removal_that_ends_after_its_object_is_still_recorded_and_nothing_of_it_stays(place, run, kubelet):
+    with run(patience=2.0):
+        place.deploy()
+        place.await_looked_after()
+        kubelet.ends(place.add_node("n1"))
+        place.await_states(n1="Ready")
+        place.delete()
+        place.await_gone()
+        kubelet.ends(place.full("n1"))
+        eventually(lambda: place.marks("n1") == Marks(), what=lambda: place.marks("n1"))
+        eventually(lambda: not kubelet.jobs(place.full("n1")))
 
 
 @pytest.mark.parametrize("place", ["gardener"], indirect=True)
