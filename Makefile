@@ -127,6 +127,10 @@ chart: setup ## Package the chart, alone and in a registration for Gardener: dis
 bench: control-plane ## What the controller takes of time, requests and memory: some three minutes; ARGS=--large for 2000
 	@$(PYTHON) tests/bench/controller.py $(ARGS)
 
+.PHONY: image
+image: setup ## Build the image of the controller and its Jobs; ARGS="--base IMAGE --release 20260905.0 --output dist"
+	@$(PYTHON) scripts/build-image $(ARGS)
+
 .PHONY: molecule
 molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy
 	@MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.cache/molecule $(MEASURED_BY) $(BIN)/molecule test

@@ -18,11 +18,11 @@ import platform
 import shutil
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.errors import MissingComponentError
+from orchestrator.errors import InvalidInputError, MissingComponentError
 from orchestrator.gvisor.gomodule import GOARCH
 from orchestrator.lab import capabilities, sbom
 from orchestrator.lab.artifacts import DEFAULT_RELEASE, LabReleases
@@ -87,11 +87,18 @@ def ensure(
         progress: told what begins.
 
     Raises:
+        InvalidInputError: another architecture without a base.
         MissingComponentError: debootstrap, uv, Go or a package that is locked is missing.
         GvisorNodesError: a build failed; nothing of it stays.
     """
     architecture = architecture or platform.machine()
-    gvisor = LabReleases.of(patched=not capabilities.probe().lowers_oom_score)
+    if architecture != platform.machine() and not base:
+        raise InvalidInputError(
+            f"The image for {architecture} needs a base",
+            why=f"debootstrap makes one for {platform.machine()} here",
+            remedy="name one with --base; the engine must be able to run its programs (binfmt_misc and qemu-user)",
+        )
+    gvisor = replace(LabReleases.of(patched=not capabilities.probe().lowers_oom_score), architecture=architecture)
     for release in releases:
         gvisor.ensure(release, progress)
     base = base or ProductBase().ensure(engine, progress)

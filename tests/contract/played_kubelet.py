@@ -6,6 +6,8 @@ Everything is written to the real API server, and nothing runs. The results are 
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import contextmanager, suppress
 
 from landscape import eventually
 
@@ -14,7 +16,7 @@ from orchestrator.controller.kinds import JOBS, PODS
 from orchestrator.controller.nodes import job
 from orchestrator.controller.pool_objects import NAMESPACE
 from orchestrator.execution.job_result import JobResult, render
-from orchestrator.kube.api_error import ForbiddenError
+from orchestrator.kube.api_error import AbsentError, ForbiddenError, InvalidObjectError
 from orchestrator.kube.client import Selection
 
 
@@ -28,6 +30,7 @@ class PlayedKubelet:
     def __init__(self, client):
         self._client = client
         self._served = {}
+        self._uids = set()
 
     def __enter__(self):
         return self
@@ -48,7 +51,8 @@ class PlayedKubelet:
         """The Job of a node that it has not served yet."""
 
         def new():
-            return next((raw for raw in self.jobs(node) if raw["metadata"]["name"] not in self._served), None)
+            there = (raw for raw in self.jobs(node) if not raw["metadata"].get("deletionTimestamp"))
+            return next((raw for raw in there if raw["metadata"]["uid"] not in self._uids), None)
 
         return eventually(new, what=lambda: f"no Job for {node}")
 
@@ -56,12 +60,16 @@ class PlayedKubelet:
         """Make the pod of a node's next Job, its container in this state; return the Job."""
         raw = self.await_job(node)
         name, template = raw["metadata"]["name"], raw["spec"]["template"]
-        metadata = {**template["metadata"], "name": f"{name}-1", "namespace": NAMESPACE}
-        metadata["labels"] = {**metadata["labels"], JOB_NAME: name}
+        metadata = {**template["metadata"], "name": f"{name}-{len(self._uids)}", "namespace": NAMESPACE}
+        uid = raw["metadata"]["uid"]
+        metadata["labels"] = {**metadata["labels"], JOB_NAME: name, "batch.kubernetes.io/controller-uid": uid}
+        owner = {"apiVersion": JOBS.api_version, "kind": JOBS.kind, "name": name, "uid": uid, "controller": True}
+        metadata["ownerReferences"] = [owner]
         # Its ServiceAccount may not have been applied yet; the Job controller would try again.
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         eventually(lambda: self._created(pod))
         self._served[name] = metadata["name"]
+        self._uids.add(uid)
         self._says(name, "Pending", state or {"waiting": {"reason": "ContainerCreating"}})
         return raw
 
@@ -84,6 +92,41 @@ class PlayedKubelet:
         reason = "Error" if exit_code else "Completed"
         ended = {"terminated": {"exitCode": exit_code, "reason": reason, "message": message, **times}}
         self._says(raw["metadata"]["name"], "Failed" if exit_code else "Succeeded", ended)
+
+    def forgets(self, raw):
+        """Let the pod of a Job go, as the garbage collector and the kubelet do where the Job is gone."""
+        self._client.delete(PODS, self._served[raw["metadata"]["name"]], NAMESPACE)
+
+    def evicts(self, raw):
+        """Let the pod of a Job that has begun be evicted, and its Job say that it has failed."""
+        name = raw["metadata"]["name"]
+        status = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+        self._client.patch(PODS, self._served[name], {"status": status}, NAMESPACE, "status")
+        said = {"status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached its backoff limit"}
+        conditions = [{"type": kind, **said} for kind in ("FailureTarget", "Failed")]
+        status = {"startTime": "2026-08-21T10:00:00Z", "failed": 1, "conditions": conditions}
+        self._client.patch(JOBS, name, {"status": status}, NAMESPACE, "status")
+
+    @contextmanager
+    def serving(self):
+        """Let every Job end well, one after the other, as long as the block lasts."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._serve, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(60)
+
+    def _serve(self, stop):
+        while not stop.wait(0.02):
+            for raw in self.jobs():
+                metadata = raw["metadata"]
+                if metadata["uid"] in self._uids or metadata.get("deletionTimestamp"):
+                    continue
+                with suppress(AbsentError, InvalidObjectError):  # it was deleted meanwhile
+                    self.ends(metadata["annotations"][job.NODE])
 
     def _says(self, name, phase, state):
         container = {"name": "gvisor-nodes", "image": "example/gvisor-nodes:test", "imageID": "", "ready": False}

@@ -1,4 +1,7 @@
-"""Cases 47 to 59, without 57: deletions, with a resource manager that acts, one that is stuck, and none to wait for."""
+"""Cases 47 to 59: deletions, with a resource manager that acts, one that is stuck, and none to wait for.
+
+Nobody looks after nodes here; 57 to 59 with somebody who does are in ``test_h_nodes.py``.
+"""
 
 from __future__ import annotations
 

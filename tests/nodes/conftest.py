@@ -26,6 +26,7 @@ LONGEST = (
     "debug_logs",
     "bad_input",
     "trace",
+    "job",
     "host_root",
     "cri",
 )

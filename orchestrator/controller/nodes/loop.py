@@ -18,6 +18,7 @@ from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.controller import log_lines
 from orchestrator.controller.message import enumerated
 from orchestrator.controller.nodes.idle import idle
+from orchestrator.controller.nodes.mark import Action
 from orchestrator.controller.nodes.pool_pass import PoolPass
 from orchestrator.controller.nodes.report import Seen
 from orchestrator.controller.removal import nodes_stay
@@ -74,6 +75,8 @@ class _Release:
     done: bool = False
     told: bool = False
     """Whether the deletion was told that its patience is over."""
+    left: ContainerRuntime | None = None
+    """The object, where it goes before its nodes are done: what is under way there is still recorded."""
 
 
 class NodeLoop:
@@ -189,8 +192,9 @@ class NodeLoop:
         # From now on they are left alone: what is taken back next is what a removal needs.
         with self._lock:
             release.done = True
+            release.left = runtime
         self.add(key)
-        named = enumerated([f"{one.node.name} ({one.why or one.state.value})" for one in states], ", ")
+        named = enumerated([f"{one.node.name} ({_reason(one)})" for one in states], ", ")
         _log.warning("it goes, and gVisor stays on: %s", named or "nodes that nobody could look at")
         if self._tell is not None:
             what = f"these nodes: {named}" if named else "its nodes, which nobody could look at"
@@ -248,6 +252,8 @@ class NodeLoop:
         if runtime is None or why:
             _log.debug("nothing is done on its nodes: %s", why)
             self._now_known(key, None)
+            if release is not None and release.left is not None:
+                return self._settle(key, release, release.left)
             self._close_unneeded(key[0])
             return None
         target, passes = self._target(key[0])
@@ -263,10 +269,22 @@ class NodeLoop:
         """The deletion that waits for these nodes, or did."""
         with self._lock:
             release = self._releases.get(key)
-            if release is not None and (runtime is None or runtime.metadata.uid != release.uid):
+            other = release is not None and runtime is not None and runtime.metadata.uid != release.uid
+            if release is not None and (other or (runtime is None and release.left is None)):
                 del self._releases[key]
                 return None
         return release
+
+    def _settle(self, key: Key, release: _Release, left: ContainerRuntime) -> float | None:
+        """Record what was under way on the nodes of an object that has gone; then nothing of it is remembered."""
+        with self._lock:
+            found = self._targets.get(self._place(key[0]))
+        if found is not None and (again := found[1].settle(left)) is not None:
+            return again
+        with self._lock:
+            release.left = None
+        self.add(key)
+        return None
 
     def _take_away(self, key: Key, runtime: ContainerRuntime, release: _Release, passes: PoolPass) -> float | None:
         told = passes.take_away(runtime)
@@ -297,7 +315,7 @@ class NodeLoop:
             self._wake(key)
 
     def _target(self, namespace: str) -> tuple[Target, PoolPass]:
-        place = "" if self._options.settings.standalone else namespace
+        place = self._place(namespace)
         with self._lock:
             found = self._targets.get(place)
         if found is not None:
@@ -318,6 +336,10 @@ class NodeLoop:
         target.start()
         return known
 
+    def _place(self, namespace: str) -> str:
+        """By what a target is known: without Gardener there is one."""
+        return "" if self._options.settings.standalone else namespace
+
     def _owns(self, owner: str) -> bool:
         namespace, _, name = owner.partition("/")
         raw = self._runtime_of((namespace, name))
@@ -327,6 +349,9 @@ class NodeLoop:
         """Close a Shoot's target when nothing of its pools may be touched any more."""
         if self._options.settings.standalone:
             return
+        with self._lock:
+            if any(key[0] == namespace and one.left is not None for key, one in self._releases.items()):
+                return
         for raw in self._runtimes_in(namespace):
             with self._lock:
                 release = self._releases.get(key_of(raw))
@@ -355,11 +380,18 @@ def _shown(seen: Seen | None) -> tuple[str, list[tuple[str, State, str]]] | None
     return None if seen is None else (seen.fingerprint, [(one.node.name, one.state, one.why) for one in seen.states])
 
 
+def _reason(one: NodeState) -> str:
+    """Why gVisor is still on a node: what failed there, also while it is tried again, else what is waited for."""
+    failure = one.marks.failure
+    if failure is not None and failure.action == Action.REMOVE:
+        return failure.message
+    return one.why or one.state.value
+
+
 def _still_there(runtime: ContainerRuntime, states: Sequence[NodeState]) -> StillThereError:
     return StillThereError(
         f"gVisor is still on nodes of the pool {runtime.spec.worker_pool.name}",
-        why=enumerated([f"{one.node.name}: {one.why or one.state.value}" for one in states], "; ")
-        or "its nodes are being looked at",
+        why=enumerated([f"{one.node.name}: {_reason(one)}" for one in states], "; ") or "its nodes are being looked at",
         remedy="delete the pods that use gVisor, or wait",
     )
 

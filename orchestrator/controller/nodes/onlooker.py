@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.controller.nodes import job, mark
 from orchestrator.controller.nodes.mark import Action
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from orchestrator.api.container_runtime import ContainerRuntime
     from orchestrator.api.node import Node
     from orchestrator.api.view import RawObject
+
+_NO_JOB: Final = "of its run there is no Job: it is done over SSH, or its controller was stopped"
 
 
 def look_on(
@@ -80,6 +82,8 @@ def _not_begun(state: NodeState, start: Start | None) -> NodeState:
     """The state before a run that nobody has begun."""
     if start is None:
         return state
+    if start.run:
+        return replace(state, why=_NO_JOB)
     failure = state.marks.failure
     if start.attempt and failure is not None:
         return replace(state, state=State.FAILED, why=failure.message)

@@ -53,8 +53,9 @@ class Pace:
 
 
 _BEGINS: Final = "it begins"
-_ENDS: Final = "its result is being recorded"
-PASSING: Final = frozenset({_BEGINS, _ENDS})
+ENDS: Final = "its result is being recorded"
+_AWAITED: Final = "its run is not there yet"
+PASSING: Final = frozenset({_BEGINS, ENDS, _AWAITED})
 """What is said of a node and is over with the next look."""
 
 
@@ -311,8 +312,8 @@ class _Planner:
             self._deeds.append(Confirm(node, replace(claim, pool=self._pool.owner)))
 
     def _pretends(self, one: NodeState) -> bool:
-        idle = one.state in {State.PENDING, State.UNREADY, State.FAILED}
-        return idle and one.marks.proof is None and labelled(one.node, self._pool.gate)
+        stays = one.state not in {State.READY, State.FOREIGN, State.REMOVING} and one.why not in PASSING
+        return stays and one.marks.proof is None and labelled(one.node, self._pool.gate)
 
     def _in_work(self, node: Node, marks: Marks, state: State) -> bool:
         """Whether a run is at work, or has ended and has to be recorded first."""
@@ -338,20 +339,28 @@ class _Planner:
             self._add(node, marks, state, run.waits)
             return True
         self._again.append(0.0)
-        self._add(node, marks, state, _ENDS)
+        self._add(node, marks, state, ENDS)
         return True
 
     def _missing(self, state: NodeState, claim: Claim | None, strays: list[Run]) -> bool:
         """What holds a node back of whose claimed run, if there is one, nothing is there."""
         if strays:
-            waiting = State.PENDING if state.state is State.RUNNING else state.state
-            self._states.append(replace(state, state=waiting, why="an earlier run there is being ended"))
+            failure = self._relevant(state.marks.failure, Action.APPLY if self._keeps(state) else Action.REMOVE)
+            if failure is not None:
+                self._states.append(replace(state, state=State.FAILED, why=failure.message))
+            else:
+                waiting = State.PENDING if self._keeps(state) else state.state
+                self._states.append(replace(state, state=waiting, why="an earlier run there is being ended"))
             return True
         if claim is not None and not self._passed(claim.at, self._pool.pace.anew):
             self._active += 1
-            self._states.append(replace(state, why="its run is not there yet"))
+            self._states.append(replace(state, why=_AWAITED))
             return True
         return False
+
+    @staticmethod
+    def _keeps(state: NodeState) -> bool:
+        return state.state is State.RUNNING
 
     def _give_up(self, node: Node, claim: Claim, message: str, cause: str) -> None:
         self._active += 1  # until it is really gone

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.controller.kinds import PODS
@@ -18,6 +18,7 @@ from orchestrator.controller.nodes import mark
 from orchestrator.controller.nodes.mark import Action, Claim
 from orchestrator.controller.nodes.outcome import outcome
 from orchestrator.controller.nodes.plan import (
+    ENDS,
     Confirm,
     NodeState,
     Pace,
@@ -56,6 +57,7 @@ _log = logging.getLogger(__name__)
 _UPSTREAM: Final = "app.kubernetes.io/name=containerd-gvisor"
 """The pods of the upstream extension's DaemonSets (v0.45.0, ``charts/internal/gvisor-installation``)."""
 _UPSTREAM_PAUSE: Final = 5.0
+_SETTLE_PAUSE: Final = 2.0
 _CONFLICT_PAUSE: Final = 0.1
 """Seconds; what somebody else has just written to a Node comes by the watch, at once as a rule."""
 
@@ -155,7 +157,23 @@ class PoolPass:
         for run in self._executor.runs(_owner(runtime)):
             self._executor.stop(run.name)
 
-    def _pass(self, runtime: ContainerRuntime, fingerprint: str, variables: Mapping[str, Any]) -> Told:
+    def settle(self, runtime: ContainerRuntime) -> float | None:
+        """Record the runs of an object that has gone, and begin nothing: what they would need has gone with it.
+
+        Returns:
+            Seconds until the next look; None when no run is under way any more, and nothing is left of them.
+        """
+        owner = _owner(runtime)
+        told = self._pass(runtime, "", {}, begins=False)
+        under_way = any(one.result is None for one in self._executor.runs(owner))
+        if under_way or any(one.why == ENDS for one in told.states):
+            return _SETTLE_PAUSE
+        self.clear(runtime)
+        return None
+
+    def _pass(
+        self, runtime: ContainerRuntime, fingerprint: str, variables: Mapping[str, Any], *, begins: bool = True
+    ) -> Told:
         owner = _owner(runtime)
         selected: list[Node] = []
         others: list[Node] = []
@@ -170,6 +188,8 @@ class PoolPass:
         pool = Pool(owner, fingerprint, settings.timeout, settings.gate, settings.pace)
         runs = self._runs(owner, [*selected, *others])
         planned = plan(pool, selected, others, runs, self._now(), claims_elsewhere=self._owns)
+        if not begins:
+            planned = replace(planned, deeds=tuple(one for one in planned.deeds if not isinstance(one, Start)))
         return self._carry_out(planned, _Wanted(runtime, pool, variables))
 
     def _selects(self, runtime: ContainerRuntime, node: Node) -> bool:

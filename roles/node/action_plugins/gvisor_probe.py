@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 
 from ansible.plugins.loader import action_loader
@@ -53,6 +54,7 @@ class ActionModule(NodeAction):
             "holder": self.holder(),
             "timeout": self.settings.lock_timeout,
             "ttl": self.settings.lock_ttl,
+            "process": os.getppid() if self._connection.transport == "local" and self.desired.is_live else 0,
         }
         found = self.probe(lock=lock)
         self.memory["token"] = token

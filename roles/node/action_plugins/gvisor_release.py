@@ -53,6 +53,8 @@ class ActionModule(NodeAction):
         if not judged:
             require_accepted(artifacts, self.checked_flags)
         arguments["files"] = {file.path: file.sha512 for file in artifacts.files}
+        if self._connection.transport == "local":  # the files are on that machine: nothing is packed and sent
+            arguments["source"] = str(artifacts.directory)
         found = self.module("gvisor_release", **arguments)
         if found.get("upload"):
             try:

@@ -17,7 +17,7 @@ options:
   directory: {type: path, required: true, description: Where releases and generations are.}
   service: {type: str, default: containerd, description: The systemd unit of containerd.}
   debug_logs_directory: {type: path, required: true, description: Where runsc writes debug logs.}
-  lock: {type: dict, description: C(token), C(holder), C(timeout) and C(ttl) of the lease to take before reading.}
+  lock: {type: dict, description: The lease to take first: C(token), C(holder), C(timeout), C(ttl), C(process).}
   unlock: {type: str, description: The token of the lease to give back.}
 author: The gvisor-nodes authors
 """
@@ -49,7 +49,8 @@ def main():
         waited = 0
         if options["lock"]:
             lock = options["lock"]
-            waited = Lease(root, lock["token"], float(lock["ttl"])).acquire(lock["holder"], float(lock["timeout"]))
+            lease = Lease(root, lock["token"], float(lock["ttl"]))
+            waited = lease.acquire(lock["holder"], float(lock["timeout"]), process=int(lock.get("process") or 0))
         if options["unlock"]:
             Lease(root, options["unlock"]).release()
             module.exit_json(changed=False)

@@ -21,11 +21,13 @@ options:
   directory: {type: path, description: Where releases are.}
   release: {type: str, description: The release.}
   files: {type: dict, description: sha512 by relative path.}
+  source: {type: path, description: A directory of this machine with these files; else they come as an upload.}
   flags: {type: list, elements: str, description: Flags that the binary must accept.}
   drivers: {type: bool, default: false, description: Whether to return the NVIDIA drivers that the binary supports.}
 author: The gvisor-nodes authors
 """
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -105,7 +107,7 @@ def place(root, options):
         check_binary(os.path.join(real, "runsc"), options["release"], options["flags"])
         return {"changed": False, "drivers": drivers(real, options)}
     archive = os.path.join(root.real(UPLOADS), "upload-" + options["token"], "release.tar.gz")
-    if not os.path.isfile(archive):
+    if not options["source"] and not os.path.isfile(archive):
         return {"changed": False, "upload": prepare(root, options)}
     journal.make_directory(base)
     incoming = final + ".incoming"
@@ -113,13 +115,17 @@ def place(root, options):
     journal.announce([final], "directory", tree=True)
     if os.path.lexists(root.real(incoming)):
         shutil.rmtree(root.real(incoming))
-    unpack(archive, root.real(incoming), options["files"])
+    if options["source"]:
+        copy(options["source"], root.real(incoming), options["files"])
+    else:
+        unpack(archive, root.real(incoming), options["files"])
     check_binary(os.path.join(root.real(incoming), "runsc"), options["release"], options["flags"])
     if os.path.lexists(real):
         remove_tree(real)
     os.rename(root.real(incoming), real)
     sync_directory(root.real(base))
-    shutil.rmtree(os.path.dirname(archive), ignore_errors=True)
+    if not options["source"]:
+        shutil.rmtree(os.path.dirname(archive), ignore_errors=True)
     return {"changed": True, "drivers": drivers(real, options)}
 
 
@@ -130,29 +136,49 @@ def drivers(release, options):
     return supported_drivers(os.path.join(release, "runsc")) or ""
 
 
+def copy(source, target, files):
+    """The expected files of a directory of this very machine."""
+    make(target)
+    for path, digest in sorted(files.items()):
+        with open(os.path.join(source, path), "rb") as file:
+            write(target, path, file, digest)
+
+
+def make(directory):
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    os.chmod(directory, 0o755)
+
+
+def write(target, name, source, digest):
+    """One file of a release, hashed as it is written, so that what was looked at is what is there."""
+    path = os.path.join(target, name)
+    make(os.path.dirname(path))
+    found = hashlib.sha512()
+    with open(path, "wb") as file:
+        for block in iter(lambda: source.read(1 << 20), b""):
+            found.update(block)
+            file.write(block)
+        file.flush()
+        os.fchmod(file.fileno(), 0o755)
+        os.fsync(file.fileno())
+    if found.hexdigest() != digest:
+        raise NodeError(
+            "%s arrived damaged" % name,
+            why="its sha512 is not the one of the controller's file",
+            remedy="run the same command again",
+        )
+
+
 def unpack(archive, target, files):
-    """Only the expected regular files, each hashed while it is written; never a path of the archive's choice."""
-    os.makedirs(target, mode=0o755)
-    os.chmod(target, 0o755)
+    """Only the expected regular files, never a path of the archive's choice."""
+    make(target)
     seen = set()
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
             if member.name not in files or not member.isreg():
                 raise NodeError("the uploaded archive holds %r, which does not belong to the release" % member.name)
-            path = os.path.join(target, member.name)
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            os.chmod(os.path.dirname(path), 0o755)
-            with tar.extractfile(member) as source, open(path, "wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-                file.flush()
-                os.fchmod(file.fileno(), 0o755)
-                os.fsync(file.fileno())
-            if file_digest(path, "sha512") != files[member.name]:
-                raise NodeError(
-                    "%s arrived damaged" % member.name,
-                    why="its sha512 is not the one of the controller's file",
-                    remedy="run the same command again",
-                )
+            with tar.extractfile(member) as source:
+                write(target, member.name, source, files[member.name])
             seen.add(member.name)
     if seen != set(files):
         raise NodeError("the uploaded archive lacks %s" % ", ".join(sorted(set(files) - seen)))
@@ -169,6 +195,7 @@ def main():
             "directory": {"type": "str"},
             "release": {"type": "str"},
             "files": {"type": "dict", "default": {}},
+            "source": {"type": "str", "default": ""},
             "flags": {"type": "list", "elements": "str", "default": []},
             "drivers": {"type": "bool", "default": False},
         }

@@ -16,7 +16,7 @@ import re
 import sys
 import time
 
-from ansible.module_utils.gvisor_journal import STAGED_SUFFIX, Journal, NodeError, describe
+from ansible.module_utils.gvisor_journal import STAGED_SUFFIX, Journal, NodeError, describe, start_ticks
 from ansible.module_utils.gvisor_root import Root, run
 from ansible.module_utils.gvisor_units import retention
 
@@ -65,12 +65,6 @@ def storage(root, path):
         "read_only": bool(status.f_flag & os.ST_RDONLY),
         "writable": os.access(real, os.W_OK),
     }
-
-
-def start_ticks(pid):
-    """The start time of a process in clock ticks since boot: with the pid it names one process of this boot."""
-    text = read_text("/proc/%d/stat" % pid)
-    return int(text.rsplit(")", 1)[1].split()[19]) if text else None
 
 
 def daemon(root, service):

@@ -329,10 +329,25 @@ def remove_tree(path):
     shutil.rmtree(doomed)
 
 
+def start_ticks(pid):
+    """The start time of a process in clock ticks since boot: with the pid it names one process of this boot."""
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as file:
+            return int(file.read().rsplit(")", 1)[1].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def is_over(process):
+    """Whether a process that was written down, as its id and start, has ended; False where none was."""
+    return bool(process) and start_ticks(process[0]) != process[1]
+
+
 class Lease:
     """One apply at a time: a lease in ``/run/gvisor-nodes``, renewed by every step of the run that holds it.
 
-    A controller may die without saying so; then nobody renews and the next run takes over after ``ttl`` seconds.
+    A controller may die without saying so; then nobody renews and the next run takes over after ``ttl`` seconds. A run
+    that is a process of this node (a Job's, a local one) is looked for instead, and its lease ends with it.
     The clock is CLOCK_BOOTTIME, which no administrator sets; a reboot empties /run.
     """
 
@@ -359,16 +374,19 @@ class Lease:
         except (OSError, ValueError):
             return None
 
-    def _write(self, path, holder, ttl):
+    def _write(self, path, holder, ttl, process):
         until = time.clock_gettime(time.CLOCK_BOOTTIME) + ttl
-        lease = {"token": self.token, "holder": holder, "ttl": ttl, "until": until}
+        lease = {"token": self.token, "holder": holder, "ttl": ttl, "until": until, "process": process}
         temporary = path + ".new"
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(lease, file)
         os.replace(temporary, path)
 
-    def acquire(self, holder, timeout, wait=0.25):
-        """Take the lease, waiting at most ``timeout`` seconds for another run; return the seconds waited."""
+    def acquire(self, holder, timeout, wait=0.25, process=0):
+        """Take the lease, waiting at most ``timeout`` seconds for another run; return the seconds waited.
+
+        ``process`` is the id of the run's own process where that is on this node.
+        """
         begin = time.monotonic()
         while True:
             with self._guarded() as path:
@@ -377,9 +395,10 @@ class Lease:
                     lease is None
                     or lease.get("token") == self.token
                     or lease.get("until", 0) < time.clock_gettime(time.CLOCK_BOOTTIME)
+                    or is_over(lease.get("process"))
                 )
                 if free:
-                    self._write(path, holder, self.ttl or TTL)
+                    self._write(path, holder, self.ttl or TTL, [process, start_ticks(process)] if process else None)
                     return time.monotonic() - begin
             if time.monotonic() - begin > timeout:
                 raise NodeError(
@@ -402,7 +421,7 @@ class Lease:
                     why="now %s does" % (lease.get("holder") if lease else "nobody, it rebooted or was cleaned"),
                     remedy="run the same command again: it goes on from the journal",
                 )
-            self._write(path, lease["holder"], lease["ttl"])
+            self._write(path, lease["holder"], lease["ttl"], lease.get("process"))
 
     def release(self):
         with self._guarded() as path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from gardener_objects import container_runtime, node
@@ -27,6 +27,7 @@ OWNER = f"{RUNTIME.namespace}/{RUNTIME.name}"
 _, WISH = pool_objects(RUNTIME, PoolSettings({}), Installation())
 WANTED = WISH["data"]["fingerprint"]
 CLAIM = Claim("u", OWNER, "run", "apply", WANTED, at=1000)
+DONE = replace(CLAIM, recorded=True)
 ORDER = Order("run", "a", "n1", "u", "", Action.APPLY, WANTED)
 
 
@@ -56,7 +57,7 @@ def test_a_node_whose_turn_it_would_be_is_pending():
 def test_a_node_that_would_be_tried_again_has_failed():
     failure = Failure("u", "apply", WANTED, message="it did not start", at=10)
 
-    assert (State.FAILED, "it did not start") == only(carrying("n1", CLAIM, failure))
+    assert (State.FAILED, "it did not start") == only(carrying("n1", DONE, failure))
 
 
 def test_a_run_that_there_is_runs_for_as_long_as_it_takes():
@@ -66,8 +67,16 @@ def test_a_run_that_there_is_runs_for_as_long_as_it_takes():
 
 
 def test_a_proof_of_what_is_wanted_is_ready_and_of_something_else_is_not():
-    assert (State.READY, "") == only(carrying("n1", Proof("u", WANTED)))
-    assert (State.PENDING, "") == only(carrying("n1", Proof("u", "b" * 64)))
+    assert (State.READY, "") == only(carrying("n1", DONE, Proof("u", WANTED)))
+    assert (State.PENDING, "") == only(carrying("n1", DONE, Proof("u", "b" * 64)))
+
+
+@pytest.mark.parametrize(("seconds", "why"), [(1, "its run is not there yet"), (100, "of its run there is no Job")])
+def test_a_run_that_is_no_job_runs_as_far_as_anybody_can_see(seconds, why):
+    how, said = only(carrying("n1", CLAIM), now=CLAIM.at + seconds)
+
+    assert State.RUNNING == how
+    assert said.startswith(why)
 
 
 def test_before_anything_is_delivered_nodes_wait_for_it():
@@ -75,14 +84,14 @@ def test_before_anything_is_delivered_nodes_wait_for_it():
 
 
 def test_nodes_that_left_the_pool_are_there_while_something_is_on_them():
-    left = carrying("n2", CLAIM, Proof("u", WANTED), pool="b")
+    left = carrying("n2", DONE, Proof("u", WANTED), pool="b")
 
     assert (State.REMOVING, "") == only(left)
     assert () == tuple(seen(carrying("n2", pool="b")).states)
 
 
 def test_of_an_object_that_is_deleted_nodes_are_being_cleared():
-    assert (State.REMOVING, "") == only(carrying("n1", CLAIM, Proof("u", WANTED)), runtime=DELETING)
+    assert (State.REMOVING, "") == only(carrying("n1", DONE, Proof("u", WANTED)), runtime=DELETING)
     assert "" == seen(runtime=DELETING).fingerprint
 
 
@@ -95,6 +104,6 @@ def test_a_node_of_another_pool_that_is_there_is_claimed(owns, expected):
 
 def test_what_strangers_wrote_on_a_node_is_one_line_that_no_terminal_takes_for_its_own():
     failure = Failure("u", "apply", WANTED, message="a\n\x1b[31mb\u202ec\ud800", pods=("x\ty",), at=10**15)
-    [one] = seen(carrying("n1", CLAIM, failure)).states
+    [one] = seen(carrying("n1", DONE, failure)).states
 
     assert ("a b c", ("x y",)) == (one.why, one.marks.failure.pods)

@@ -270,3 +270,24 @@ def test_the_lease_of_a_dead_run_is_taken_over_when_its_time_is_up(root):
     Lease(root, "dead", ttl=0.2).acquire("dead@host", timeout=0)
 
     assert Lease(root, "next").acquire("next@host", timeout=5) < 5
+
+
+def test_a_lease_ends_with_the_process_that_holds_it_where_that_is_on_the_node(root):
+    alive = subprocess.Popen(["sleep", "60"])
+    Lease(root, "job").acquire("job@host", timeout=0, process=alive.pid)
+    with pytest.raises(NodeError, match="another run holds"):
+        Lease(root, "next").acquire("next@host", timeout=0)
+    Lease(root, "job").renew()
+    alive.kill()
+    alive.wait()
+
+    assert Lease(root, "next").acquire("next@host", timeout=0) < 1
+
+
+def test_another_process_with_the_number_of_the_one_that_held_the_lease_does_not_hold_it(root):
+    Lease(root, "job").acquire("job@host", timeout=0, process=os.getpid())
+    path = Path(root.real("/run/gvisor-nodes/lease.json"))
+    lease = json.loads(path.read_text())
+    path.write_text(json.dumps({**lease, "process": [os.getpid(), lease["process"][1] - 1]}))
+
+    assert Lease(root, "next").acquire("next@host", timeout=0) < 1

@@ -240,6 +240,27 @@ def test_a_bad_upload_never_gets_the_releases_name(root, call, token, runsc, sen
     assert not Path(root.real("/opt/evil")).exists()
 
 
+def test_a_release_that_is_on_the_same_machine_is_copied_from_where_it_is(root, call, token, runsc, tmp_path):
+    files = {"runsc": runsc, "gvisor-bin/gvisor_sentry": b"sentry"}
+    for name, data in files.items():
+        path = tmp_path / "releases" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    source = str(tmp_path / "releases")
+
+    assert place(call, files, source=source)["changed"]
+    final = Path(root.real(f"{DIRECTORY}/releases/20260905.0"))
+    assert runsc == (final / "runsc").read_bytes()
+    assert "0755" == describe(str(final / "gvisor-bin/gvisor_sentry"))["mode"]
+    assert "0755" == describe(str(final / "gvisor-bin"))["mode"]
+    assert not Path(root.real("/run/gvisor-nodes/upload-t")).exists()
+    assert not place(call, files, source=source)["changed"]
+
+    (tmp_path / "releases/runsc").write_bytes(runsc[:1000])
+    (final / "runsc").unlink()
+    assert "runsc arrived damaged" == place(call, files, source=source)["node_error"]["what"]
+
+
 def test_a_release_of_another_version_is_not_placed(root, call, token, runsc):
     archive(root, {"runsc": runsc})
     answer = call(

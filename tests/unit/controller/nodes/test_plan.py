@@ -112,7 +112,7 @@ def test_a_run_that_never_ends_is_given_up_and_nothing_begins_before_it_is_gone(
 
     given_up = node(marks=[claim(recorded=True), failure()])
     later = decided(given_up, runs=[run()], now=2000.0)
-    assert ((Stop("run-n1"),), {"n1": State.PENDING}) == (later.deeds, said(later))
+    assert ((Stop("run-n1"),), {"n1": State.FAILED}) == (later.deeds, said(later))
     assert [("n1", Action.APPLY, 1)] == started(decided(given_up, now=2000.0))
 
 
