@@ -355,7 +355,8 @@ def test_case_86_a_whole_life_needs_the_rights_and_no_other_without_gardener(
             assert 0 == one.end(), one.text
 
     assert [] == refused(server, "controller")
-    assert set() == rights.unused(allowed(server, "controller"))
+    # A Job is asked for by its name only where a pass is faster than the watch.
+    assert rights.unused(allowed(server, "controller")) <= {("get", "batch", "jobs")}
 
 
 def node_of(client, pool):
