@@ -73,6 +73,10 @@ class Watch:
         """
         try:
             yield from events(self._response.stream(), self._what)
+        except api_error.ApiError:
+            if self._stopped:  # the last line is what had come of it when the connection was shut
+                return
+            raise
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             if self._stopped:
                 return

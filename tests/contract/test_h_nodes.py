@@ -390,7 +390,7 @@ def test_an_evicted_pod_is_a_failure_that_is_named_and_tried_again(pool, kubelet
 
 
 def test_an_image_that_is_missing_is_named_at_once_and_given_up_and_other_nodes_go_on(place, run, kubelet):
-    with run(pace=replace(QUICK, grace=5.0, first=600.0)):
+    with run(pace=replace(QUICK, grace=5.0, first=600.0, longest=600.0)):
         place.deploy()
         place.await_looked_after()
         node = place.add_node("n1")

@@ -57,6 +57,14 @@ gardener-system-900
 {{- end -}}
 {{- end -}}
 
+{{- define "gvisor-nodes.mountsToken" -}}
+{{- if kindIs "invalid" .Values.mountToken -}}
+{{ include "gvisor-nodes.standalone" . }}
+{{- else if .Values.mountToken -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- define "gvisor-nodes.vpa" -}}
 {{- if not (kindIs "invalid" .Values.vpa.enabled) -}}
 {{- if .Values.vpa.enabled }}true{{ end -}}
