@@ -101,7 +101,7 @@ nodes: setup ## Only the tests on real nodes
 
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
-	@$(PYTHON) -m pytest tests/nodes -q -m exhaustive
+	@$(PYTHON) -m pytest tests/nodes tests/contract -q -m exhaustive
 
 .PHONY: control-plane
 control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for tests on real API servers, once
@@ -109,7 +109,7 @@ control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for t
 
 .PHONY: cluster
 cluster: control-plane ## Only the tests on a real API server, and on nodes with real kubelets
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -m "not exhaustive"
 
 .PHONY: e2e
 e2e: control-plane ## Only the tests on a cluster with real kubelets
@@ -117,7 +117,7 @@ e2e: control-plane ## Only the tests on a cluster with real kubelets
 
 .PHONY: contract
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -m "not exhaustive"
 
 .PHONY: chart
 chart: setup ## Package the chart, alone and in a registration for Gardener: dist/*.tgz and dist/controller-registration.yaml
@@ -130,6 +130,10 @@ bench: control-plane ## What the controller takes of time, requests and memory: 
 .PHONY: image
 image: setup ## Build the image of the controller and its Jobs; ARGS="--base IMAGE --release 20260905.0 --output dist"
 	@$(PYTHON) scripts/build-image $(ARGS)
+
+.PHONY: bench-nodes
+bench-nodes: control-plane ## How soon a node gets its Job, among 1000 that need nothing: some two minutes
+	@$(PYTHON) tests/bench/nodes.py $(ARGS)
 
 .PHONY: molecule
 molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy

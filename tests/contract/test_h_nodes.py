@@ -45,7 +45,6 @@ from orchestrator.kube.shoot_credentials import SECRETS
 from orchestrator.lab.api_server import ApiServer
 
 BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
-KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -473,8 +472,9 @@ def test_two_controllers_at_once_never_start_two_runs_on_a_node(cluster_of_one, 
         assert len(names) == len(kubelet.jobs())
 
 
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_a_controller_that_is_killed_at_any_moment_leaves_nothing_that_the_next_does_not_finish(
-    cluster_of_one, server, client, tmp_path
+    cluster_of_one, server, client, tmp_path, kills
 ):
     one, chance = cluster_of_one, random.Random(20260817)  # noqa: S311 - moments
     settings = {"mode": "standalone", "nodes": {"executor": "job", "image": "example/gvisor-nodes:test"}}
@@ -485,7 +485,7 @@ def test_a_controller_that_is_killed_at_any_moment_leaves_nothing_that_the_next_
         kubelet.serving(),
     ):
         one.deploy()
-        for number in range(KILLS):
+        for number in range(kills):
             with controller_process(tmp_path, server.kubeconfig_file, settings) as process:
                 process.await_ready()
                 one.add_node(f"n{number}")
@@ -496,7 +496,7 @@ def test_a_controller_that_is_killed_at_any_moment_leaves_nothing_that_the_next_
                 )
                 process.end(signal.SIGKILL)
         with controller_process(tmp_path, server.kubeconfig_file, settings) as process:
-            wanted = {one.full(f"n{number}"): "Ready" for number in range(KILLS)}
+            wanted = {one.full(f"n{number}"): "Ready" for number in range(kills)}
             eventually(lambda: wanted == one.states(), 120, lambda: (one.get()["status"], process.text[-2000:]))
         assert 1 == Witness(film).most()
 

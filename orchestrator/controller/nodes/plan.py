@@ -191,6 +191,7 @@ def plan(
     now: float,
     *,
     claims_elsewhere: Callable[[str], bool] = lambda _: False,
+    rested: Iterable[NodeState] = (),
 ) -> PoolPlan:
     """Decide.
 
@@ -201,6 +202,7 @@ def plan(
         runs: those that are known, by name; for every claim of which nothing is recorded it was looked for.
         now: seconds since 1970.
         claims_elsewhere: whether this owner still has a say, for Nodes that another one has claimed.
+        rested: Nodes of the pool that are in none of both, because they are ready, and nothing about them has changed.
     """
     planner = _Planner(pool, now, runs, claims_elsewhere)
     wanted = sorted(selected, key=lambda one: one.name)
@@ -211,7 +213,8 @@ def plan(
         planner.keep(node)
     for node in unwanted:
         planner.take_away(node)
-    return planner.finish({one.metadata.uid for one in (*wanted, *unwanted)})
+    rest = planner.rest(rested)
+    return planner.finish(rest | {one.metadata.uid for one in (*wanted, *unwanted)})
 
 
 class _Planner:
@@ -259,6 +262,12 @@ class _Planner:
             return
         # Without a claim, which somebody has removed, what the others speak of may well be there.
         self._turn(NodeState(node, marks, State.REMOVING), Action.REMOVE, self._relevant(marks.failure, Action.REMOVE))
+
+    def rest(self, states: Iterable[NodeState]) -> set[str]:
+        """Nodes that are as they shall be; return their UIDs."""
+        before = len(self._states)
+        self._states += states
+        return {one.node.metadata.uid for one in self._states[before:]}
 
     def finish(self, uids: set[str]) -> PoolPlan:
         """Choose whose turn it is."""
@@ -312,8 +321,10 @@ class _Planner:
             self._deeds.append(Confirm(node, replace(claim, pool=self._pool.owner)))
 
     def _pretends(self, one: NodeState) -> bool:
-        stays = one.state not in {State.READY, State.FOREIGN, State.REMOVING} and one.why not in PASSING
-        return stays and one.marks.proof is None and labelled(one.node, self._pool.gate)
+        stays = one.state not in {State.READY, State.FOREIGN} and one.why not in PASSING
+        # Without a claim the label may be all that is left to say that there is something to be removed.
+        known = one.state is not State.REMOVING or one.marks.claim is not None
+        return stays and known and one.marks.proof is None and labelled(one.node, self._pool.gate)
 
     def _in_work(self, node: Node, marks: Marks, state: State) -> bool:
         """Whether a run is at work, or has ended and has to be recorded first."""

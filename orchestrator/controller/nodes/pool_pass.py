@@ -103,6 +103,18 @@ class _Wanted:
     variables: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What the last pass found nothing to be done about: of a thousand nodes all but a few, not to be read each time.
+
+    Nothing is decided by it that would not be decided without.
+    """
+
+    spec: object
+    pool: Pool
+    states: Mapping[str, NodeState]
+
+
 class PoolPass:
     """Safe for threads as long as no two are at the same pool.
 
@@ -131,6 +143,7 @@ class PoolPass:
         self._owns = owns
         self._ended = ended
         self._now = now
+        self._rest: dict[str, _Rest] = {}
 
     def keep(self, runtime: ContainerRuntime) -> Told:
         """Bring every node of a pool what is wanted of it, one step further.
@@ -154,6 +167,7 @@ class PoolPass:
 
     def clear(self, runtime: ContainerRuntime) -> None:
         """Remove what is left of the pool's runs."""
+        self._rest.pop(_owner(runtime), None)
         for run in self._executor.runs(_owner(runtime)):
             self._executor.stop(run.name)
 
@@ -174,29 +188,42 @@ class PoolPass:
     def _pass(
         self, runtime: ContainerRuntime, fingerprint: str, variables: Mapping[str, Any], *, begins: bool = True
     ) -> Told:
-        owner = _owner(runtime)
+        owner, settings = _owner(runtime), self._settings
+        pool = Pool(owner, fingerprint, settings.timeout, settings.gate, settings.pace)
+        known = {one.name: one for one in self._executor.runs(owner)}
+        at_rest = self._at_rest(runtime, pool)
+        busy = {one.uid for one in known.values() if one.result is None}
         selected: list[Node] = []
         others: list[Node] = []
+        rested: list[NodeState] = []
         for node in self._target.nodes():
-            if node.deleting:
+            rests = at_rest.get(node.name)
+            if rests is not None and rests.node is node and node.metadata.uid not in busy:
+                rested.append(rests)
+            elif node.deleting:
                 continue
-            if self._selects(runtime, node):
+            elif self._selects(runtime, node):
                 selected.append(node)
             elif _claimant(node) == owner:
                 others.append(node)
-        settings = self._settings
-        pool = Pool(owner, fingerprint, settings.timeout, settings.gate, settings.pace)
-        runs = self._runs(owner, [*selected, *others])
-        planned = plan(pool, selected, others, runs, self._now(), claims_elsewhere=self._owns)
+        runs = self._runs(known, [*selected, *others])
+        planned = plan(pool, selected, others, runs, self._now(), claims_elsewhere=self._owns, rested=rested)
         if not begins:
             planned = replace(planned, deeds=tuple(one for one in planned.deeds if not isinstance(one, Start)))
+        else:
+            self._rest[owner] = _Rest(runtime.raw.get("spec"), pool, resting(planned))
         return self._carry_out(planned, _Wanted(runtime, pool, variables))
+
+    def _at_rest(self, runtime: ContainerRuntime, pool: Pool) -> Mapping[str, NodeState]:
+        """The nodes about which nothing was to be done the last time, if the same is wanted of them."""
+        rest = self._rest.get(pool.owner)
+        same = rest is not None and (rest.pool, rest.spec) == (pool, runtime.raw.get("spec"))
+        return rest.states if rest is not None and same else {}
 
     def _selects(self, runtime: ContainerRuntime, node: Node) -> bool:
         return selects(runtime, node, standalone=self._settings.standalone)
 
-    def _runs(self, owner: str, nodes: list[Node]) -> dict[str, Run]:
-        runs = {one.name: one for one in self._executor.runs(owner)}
+    def _runs(self, runs: dict[str, Run], nodes: list[Node]) -> dict[str, Run]:
         for node in nodes:
             claim = mark.read(node).claim
             if claim is None or not claim.run or claim.recorded:
@@ -313,6 +340,13 @@ def _claimant(node: Node) -> str:
 
 def _owner(runtime: ContainerRuntime) -> str:
     return f"{runtime.namespace}/{runtime.name}"
+
+
+def resting(planned: PoolPlan) -> dict[str, NodeState]:
+    """The nodes that are as they shall be, and of which nothing is to be shown otherwise."""
+    shown = {deed.node.name for deed in planned.deeds if isinstance(deed, Confirm)}
+    ready = (one for one in planned.states if one.state is State.READY)
+    return {one.node.name: one for one in ready if one.node.name not in shown}
 
 
 def _sooner(again: float | None, seconds: float) -> float:

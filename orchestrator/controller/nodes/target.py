@@ -43,7 +43,7 @@ class Target:
     def __init__(self, client: Client, wake: Callable[[], None], metrics: Metrics | None = None) -> None:
         self.client = client
         self.recorder = EventRecorder(client, "gvisor-nodes")
-        self._views: dict[str, Node] = {}
+        self._views: dict[str, tuple[RawObject, Node]] = {}
         self._written: dict[str, Node] = {}
         self._lock = threading.Lock()
         self._made = time.monotonic()
@@ -99,15 +99,16 @@ class Target:
     def nodes(self) -> tuple[Node, ...]:
         """The Nodes as they were last seen, or written here if that was later."""
         before = self._views
-        views: dict[str, Node] = {}
+        now: dict[str, tuple[RawObject, Node]] = {}
         for raw in self._nodes.store.objects():
             name = raw["metadata"]["name"]
             known = before.get(name)
-            views[name] = known if known is not None and known.raw is raw else Node.read(raw)
-        self._views = views
+            now[name] = known if known is not None and known[0] is raw else (raw, Node.read(raw))
+        self._views = now
+        views = {name: view for name, (_, view) in now.items()}
         with self._lock:
             self._written = {
-                name: one for name, one in self._written.items() if name in views and _later(one.raw, views[name].raw)
+                name: one for name, one in self._written.items() if name in now and _later(one.raw, now[name][0])
             }
             return tuple((views | self._written).values())
 

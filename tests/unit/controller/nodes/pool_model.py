@@ -15,6 +15,7 @@ from orchestrator.controller.nodes import mark
 from orchestrator.controller.nodes.mark import Action, Claim
 from orchestrator.controller.nodes.outcome import outcome
 from orchestrator.controller.nodes.plan import Confirm, Pool, Record, Release, Shut, Start, Stop, lost, plan
+from orchestrator.controller.nodes.pool_pass import resting
 from orchestrator.controller.nodes.run import Run
 from orchestrator.execution.job_result import JobResult
 
@@ -49,6 +50,7 @@ class World:
         self.others_live = True
         self.gate = mark.Gate()
         self._views = {}
+        self._rest = {}, ""
         self._numbers = iter(range(1, 1_000_000))
 
     # What others do.
@@ -116,15 +118,29 @@ class World:
 
     def plan(self, nodes=None):
         seen = self.look() if nodes is None else nodes
-        of_pool = [one for name, one in seen.items() if name in self.selected]
+        pool = Pool(OWNER, self.wish, TIMEOUT, self.gate)
+        whole = self._plan(pool, seen, [])
+        before, wish = self._rest
+        busy = {one.uid for one in self.jobs.values() if one.result is None}
+        rested = [one for name, one in before.items() if wish == self.wish and seen.get(name) is one.node]
+        rested = [one for one in rested if one.node.name in self.selected and one.node.metadata.uid not in busy]
+        quick = self._plan(pool, seen, rested)
+        assert whole == quick, "what is left out because it did not change makes a difference"
+        self._rest = resting(quick), self.wish
+        return quick
+
+    def _plan(self, pool, seen, rested):
+        left_out = {one.node.name for one in rested}
+        of_pool = [one for name, one in seen.items() if name in self.selected and name not in left_out]
         claimed = [one for name, one in seen.items() if name not in self.selected and self._is_ours(one)]
         return plan(
-            Pool(OWNER, self.wish, TIMEOUT, self.gate),
+            pool,
             of_pool,
             claimed,
             self.runs(),
             self.now,
             claims_elsewhere=lambda owner: owner == OTHER and self.others_live,
+            rested=rested,
         )
 
     def do(self, deed, *, killed_before_run=False):
