@@ -164,13 +164,21 @@ class Engine:
             self.remove_builds(name)
 
     def build(
-        self, context: Path, tag: str, arguments: Mapping[str, str], labels: Mapping[str, str], *, platform: str
+        self,
+        context: Path,
+        tag: str,
+        arguments: Mapping[str, str],
+        labels: Mapping[str, str],
+        *,
+        platform: str,
+        target: str = "",
     ) -> None:
-        """Make the image ``tag`` of the Containerfile in ``context``; what did not change since is not made again."""
+        """Make the image ``tag`` of the Containerfile in ``context``, up to the stage ``target`` if one is named."""
         self.call(
             "build",
             *self.image_options,
             f"--platform={platform}",
+            *([f"--target={target}"] if target else []),
             f"--file={context / 'Containerfile'}",
             f"--tag={tag}",
             *(f"--build-arg={name}={value}" for name, value in arguments.items()),

@@ -48,6 +48,7 @@ _RECIPE: Final = 2
 _DEADLINE: Final = 1800
 _ARCHIVE: Final = "image.tar"
 _SBOM: Final = "sbom.cdx.json"
+_PARTS: Final = "parts.json"
 # Archives of a third of a gigabyte: those of the last few states of the code, others may be testing one of them.
 _KEPT: Final = 3
 _SOURCES: Final = ("orchestrator", "playbooks", "roles", "inventories", "ansible.cfg", "pyproject.toml", "README.md")
@@ -102,69 +103,112 @@ def ensure(
     for release in releases:
         gvisor.ensure(release, progress)
     base = base or ProductBase().ensure(engine, progress)
-    key = _key(base, architecture, gvisor, releases)
+    runtime = _Runtime(engine, base, architecture, gvisor, tuple(releases))
+    parts = runtime.ensure(progress)
+    key = _digest([runtime.key], _source_files())
     target = cache_directory() / "product" / key[:16]
     image = ProductImage(f"{REPOSITORY}:{key[:16]}", target / _ARCHIVE, target / _SBOM)
-    if is_kept(target, key, (_ARCHIVE, _SBOM)) and engine.has_image(image.name):
-        return image
-    with held(target.parent / "build.lock", what="building the image", timeout=_DEADLINE, progress=progress):
-        if not (is_kept(target, key, (_ARCHIVE, _SBOM)) and engine.has_image(image.name)):
-            keep(
-                target,
-                key,
-                lambda work, output: _build(
-                    _Build(engine, base, architecture, gvisor, tuple(releases), image.name, progress), work, output
-                ),
-            )
-            _forget_old(target)
+
+    def is_there() -> bool:
+        return is_kept(target, key, (_ARCHIVE, _SBOM)) and engine.has_image(image.name)
+
+    if not is_there():
+        with held(target.parent / "build.lock", what="building the image", timeout=_DEADLINE, progress=progress):
+            if not is_there():
+                keep(
+                    target,
+                    key,
+                    lambda work, output: _build(
+                        runtime, parts, image.name, work=work, output=output, progress=progress
+                    ),
+                )
+                _forget_old(target)
     return image
 
 
 @dataclass(frozen=True, slots=True)
-class _Build:
+class _Runtime:
+    """The image below the project: the base with packages and releases, which change seldom; and its list of parts."""
+
     engine: Engine
     base: str
     architecture: str
     gvisor: LabReleases
     releases: tuple[str, ...]
-    name: str
-    progress: Progress
+
+    @property
+    def key(self) -> str:
+        content = [_RECIPE, self.base, self.architecture, *self.releases]
+        return _digest(content, [CONTAINERFILE, CHECKOUT / "requirements" / "run.txt", self.gvisor.releases_file])
+
+    @property
+    def name(self) -> str:
+        return f"localhost/gvisor-nodes-lab/runtime:{self.key[:16]}"
+
+    @property
+    def platform(self) -> str:
+        return f"linux/{GOARCH[self.architecture]}"
+
+    def ensure(self, progress: Progress) -> list[sbom.Component]:
+        target = cache_directory() / "product-runtime" / self.key[:16]
+        with held(target.parent / "build.lock", what="building the runtime", timeout=_DEADLINE, progress=progress):
+            if not (is_kept(target, self.key, (_PARTS,)) and self.engine.has_image(self.name)):
+                keep(target, self.key, lambda work, output: self._build(work, output, progress))
+        found: list[sbom.Component] = json.loads((target / _PARTS).read_text(encoding="utf-8"))
+        return found
+
+    def _build(self, work: Path, output: Path, progress: Progress) -> None:
+        context = work / "context"
+        python = python_of(self.engine, self.base)
+        progress("image: locked packages")
+        site = _environment(context / "environment", python, self.architecture)
+        progress(f"image: gVisor {', '.join(self.releases)}")
+        _artifacts(context / "artifacts", self.gvisor, self.releases, self.architecture)
+        packages = self.engine.call(
+            *("run", "--rm", "--network=none", *self.engine.build_options, "--entrypoint=dpkg-query", self.base),
+            *("--show", "--showformat=${Package}\\t${Version}\\t${Architecture}\\n"),
+            what="The base's packages are not known",
+        ).stdout
+        programs = sorted((context / "artifacts").glob(f"*/{self.architecture}/*"))
+        parts = sbom.components(python=[site], debian=packages, binaries=programs)
+        (output / _PARTS).write_text(json.dumps(parts), encoding="utf-8")
+        shutil.copy(CONTAINERFILE, context / "Containerfile")
+        progress(f"image: {self.engine.name} build of packages and releases")
+        self.engine.build(
+            context,
+            self.name,
+            {"BASE": self.base, "PYTHON": python["name"]},
+            {IMAGE_LABEL: "runtime"},
+            platform=self.platform,
+            target="runtime",
+        )
 
 
-def _build(build: _Build, work: Path, output: Path) -> None:
-    engine, context = build.engine, work / "context"
-    python = _python_of(engine, build.base)
-    site = Path("lib") / python["name"] / "site-packages"
-    build.progress("image: locked packages")
-    _environment(context / "environment", python, site, build.architecture)
-    build.progress("image: this checkout")
+def _build(
+    runtime: _Runtime, parts: list[sbom.Component], name: str, *, work: Path, output: Path, progress: Progress
+) -> None:
+    engine, context = runtime.engine, work / "context"
+    progress("image: this checkout")
     _code(context / "code", work)
-    build.progress(f"image: gVisor {', '.join(build.releases)}")
-    _artifacts(context / "artifacts", build.gvisor, build.releases, build.architecture)
-    packages = engine.call(
-        *("run", "--rm", "--network=none", *engine.build_options, "--entrypoint=dpkg-query", build.base),
-        *("--show", "--showformat=${Package}\t${Version}\t${Architecture}\n"),
-        what="The base's packages are not known",
-    ).stdout
-    document = sbom.document(
-        version=_version(),
-        python=[context / "environment" / site, context / "code"],
-        debian=packages,
-        binaries=sorted((context / "artifacts").glob(f"*/{build.architecture}/*")),
-    )
+    document = sbom.document(_version(), [*parts, *sbom.components(python=[context / "code"])])
     for path in (context / _SBOM, output / _SBOM):
         path.write_text(document, encoding="utf-8")
     shutil.copy(CONTAINERFILE, context / "Containerfile")
-    build.progress(f"image: {engine.name} build")
-    arguments = {"BASE": build.base, "PYTHON": python["name"], "VERSION": _version(), "REVISION": _revision()}
-    engine.build(
-        context, build.name, arguments, {IMAGE_LABEL: "product"}, platform=f"linux/{GOARCH[build.architecture]}"
-    )
-    build.progress("image: archive")
-    engine.save(build.name, output / _ARCHIVE)
+    python = python_of(engine, runtime.base)
+    arguments = {
+        "BASE": runtime.base,
+        "RUNTIME": runtime.name,
+        "PYTHON": python["name"],
+        "VERSION": _version(),
+        "REVISION": _revision(),
+    }
+    progress(f"image: {engine.name} build")
+    engine.build(context, name, arguments, {IMAGE_LABEL: "product"}, platform=runtime.platform)
+    progress("image: archive")
+    engine.save(name, output / _ARCHIVE)
 
 
-def _python_of(engine: Engine, base: str) -> dict[str, str]:
+def python_of(engine: Engine, base: str) -> dict[str, str]:
     """What the base's Python is called, and where it lies: the virtual environment refers to it."""
     program = (
         "import json, os, sys; print(json.dumps({'name': 'python%d.%d' % sys.version_info[:2],"
@@ -178,9 +222,9 @@ def _python_of(engine: Engine, base: str) -> dict[str, str]:
     return found
 
 
-def _environment(directory: Path, python: dict[str, str], site: Path, architecture: str) -> None:
-    """A virtual environment with the locked packages, made without the Python that it is for."""
-    target = directory / site
+def _environment(directory: Path, python: dict[str, str], architecture: str) -> Path:
+    """A virtual environment with the locked packages, made without the Python that it is for; where they are."""
+    target = directory / "lib" / python["name"] / "site-packages"
     _install(
         target,
         *("--python-version", python["version"], "--python-platform", f"{architecture}-manylinux_2_28"),
@@ -204,6 +248,7 @@ def _environment(directory: Path, python: dict[str, str], site: Path, architectu
         )
         (programs / name).chmod(0o755)
     shutil.rmtree(target / "bin", ignore_errors=True)
+    return target
 
 
 def _code(directory: Path, work: Path) -> None:
@@ -240,11 +285,12 @@ def _artifacts(directory: Path, gvisor: LabReleases, releases: Iterable[str], ar
     (directory / "releases.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
 
-def _key(base: str, architecture: str, gvisor: LabReleases, releases: Iterable[str]) -> str:
-    digest = hashlib.sha256(json.dumps([_RECIPE, base, architecture, sorted(releases)]).encode())
-    digest.update(gvisor.releases_file.read_bytes())
-    for path in (CONTAINERFILE, CHECKOUT / "requirements" / "run.txt", *_source_files()):
-        digest.update(f"{path.relative_to(CHECKOUT)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+def _digest(content: Sequence[object], files: Iterable[Path]) -> str:
+    digest = hashlib.sha256(json.dumps(content).encode())
+    for path in files:
+        digest.update(
+            f"{str(path).removeprefix(str(CHECKOUT))}\0".encode() + hashlib.sha256(path.read_bytes()).digest()
+        )
     return digest.hexdigest()
 
 

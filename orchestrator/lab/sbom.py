@@ -23,19 +23,23 @@ if TYPE_CHECKING:
 _NAMESPACE: Final = uuid.UUID("5f0c5d1f-6d0e-4f4e-9d8e-2f6f4b8f7a10")
 
 
-def document(*, version: str, python: Sequence[Path], debian: str, binaries: Iterable[Path]) -> str:
-    """Return the document.
+type Component = dict[str, Any]
+
+
+def components(*, python: Sequence[Path] = (), debian: str = "", binaries: Iterable[Path] = ()) -> list[Component]:
+    """Return the parts.
 
     Args:
-        version: of the product.
         python: directories with installed packages.
         debian: what ``dpkg-query`` shows: name, version and architecture by tabs, a package a line.
         binaries: Go programs, named by the two directories above them (release, architecture).
     """
-    components = [*_python(python), *_debian(debian)]
-    for path in binaries:
-        components += _go(path)
-    unique = {component["bom-ref"]: component for component in components}
+    return [*_python(python), *_debian(debian), *(part for path in binaries for part in _go(path))]
+
+
+def document(version: str, parts: Iterable[Component]) -> str:
+    """Return the document of the product's ``version`` with these parts."""
+    unique = {part["bom-ref"]: part for part in parts}
     ordered = [unique[key] for key in sorted(unique)]
     serial = uuid.uuid5(_NAMESPACE, json.dumps([version, ordered], sort_keys=True))
     product = {"type": "container", "name": "gvisor-nodes", "version": version, "bom-ref": "gvisor-nodes"}
@@ -50,11 +54,11 @@ def document(*, version: str, python: Sequence[Path], debian: str, binaries: Ite
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 
-def _component(kind: str, name: str, version: str, purl: str, **more: Any) -> dict[str, Any]:
+def _component(kind: str, name: str, version: str, purl: str, **more: Any) -> Component:
     return {"type": kind, "name": name, "version": version, "purl": purl, "bom-ref": purl, **more}
 
 
-def _python(directories: Sequence[Path]) -> list[dict[str, Any]]:
+def _python(directories: Sequence[Path]) -> list[Component]:
     found = []
     for distribution in distributions(path=[str(directory) for directory in directories]):
         name, version = distribution.metadata["Name"], distribution.version
@@ -65,7 +69,7 @@ def _python(directories: Sequence[Path]) -> list[dict[str, Any]]:
     return found
 
 
-def _debian(listing: str) -> list[dict[str, Any]]:
+def _debian(listing: str) -> list[Component]:
     found = []
     for line in listing.splitlines():
         name, version, architecture = line.split("\t")
@@ -74,7 +78,7 @@ def _debian(listing: str) -> list[dict[str, Any]]:
     return found
 
 
-def _go(path: Path) -> list[dict[str, Any]]:
+def _go(path: Path) -> list[Component]:
     """The program itself with its hash, and the modules that it was built of."""
     release, architecture = path.parent.parent.name, path.parent.name
     with path.open("rb") as file:

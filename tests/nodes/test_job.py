@@ -102,7 +102,7 @@ def test_a_job_that_is_killed_after_the_restart_leaves_a_node_that_rolls_back_by
     file = "/etc/containerd/config.toml"
     original = node.run(f"sha256sum {file} | cut -d' ' -f1").stdout
     # The shortest that there are: the node waits that long for a Job that will not come back.
-    wish = {**WISH, "containerd_rollback_seconds": 20, "node_lock_ttl": 20}
+    wish = {**WISH, "containerd_rollback_seconds": 20}
 
     dying = run("apply", wish)
     node.run(KILL_AFTER_RESTART.format(container=dying.container.id))
@@ -113,7 +113,7 @@ def test_a_job_that_is_killed_after_the_restart_leaves_a_node_that_rolls_back_by
     assert original != node.run(f"sha256sum {file} | cut -d' ' -f1").stdout
     assert original == node.run(ROLLED_BACK.format(file=file), timeout=60).stdout
 
-    done = run("apply", wish).end()
+    done = run("apply").end()
     assert ("changed", True) == (done.result.outcome, done.result.proved), done.log
     assert 0 == run("remove").end().rc
     assert [] == difference(clean, snapshot(node))

@@ -13,7 +13,7 @@ DEBIAN = "libc6\t2.41-12\tamd64\nlibstdc++6\t14.2.0-19\tamd64\n"
 
 
 def document():
-    return sbom.document(version="1.2.3", python=[SITE], debian=DEBIAN, binaries=[])
+    return sbom.document("1.2.3", sbom.components(python=[SITE], debian=DEBIAN))
 
 
 def test_python_and_debian_packages_are_named_by_their_package_urls():
