@@ -51,7 +51,7 @@
 # The nodes of pools, and the marks on them.
 - apiGroups: [""]
   resources: [nodes]
-  verbs: [list, watch, patch]
+  verbs: [get, list, watch, patch]
 {{- with and (include "gvisor-nodes.ssh" .) (((.Values.config).nodes).ssh).keySecret }}
 # The key for nodes that are reached by SSH.
 - apiGroups: [""]

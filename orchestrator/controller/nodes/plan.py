@@ -163,6 +163,9 @@ class Stop:
     """A run is to be ended: it is for no Node of now, or not the one that its node is to have."""
 
     name: str
+    node: str = ""
+    """The Node that is not there, or not of the pool; empty where it is."""
+    uid: str = ""
 
 
 type Deed = Start | Record | Release | Confirm | Shut | Stop
@@ -273,7 +276,7 @@ class _Planner:
         """Choose whose turn it is."""
         for run in self._runs.values():
             if run.uid not in uids:
-                self._stops[run.name] = Stop(run.name)
+                self._stops[run.name] = Stop(run.name, run.node, run.uid)
         room = (REMOVALS if not self._pool.fingerprint else 1) - self._active
         changing_failed = any(
             state.marks.proof is not None and self._relevant(state.marks.failure, Action.APPLY) is not None

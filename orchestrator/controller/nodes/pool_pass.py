@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.controller.kinds import PODS
+from orchestrator.controller.kinds import NODES, PODS
 from orchestrator.controller.nodes import mark
 from orchestrator.controller.nodes.mark import Action, Claim
 from orchestrator.controller.nodes.outcome import outcome
@@ -39,6 +39,7 @@ from orchestrator.errors import InvalidInputError, RefusedError
 from orchestrator.gvisor.releases import DEFAULT_RELEASE
 from orchestrator.kube.api_error import ConflictError
 from orchestrator.kube.client import Selection
+from orchestrator.kube.resource import uid_of
 from orchestrator.planning.desired import read_variables
 
 if TYPE_CHECKING:
@@ -261,6 +262,8 @@ class PoolPass:
         """Do one of it; return how the node is if it cannot be done yet."""
         gate = self._settings.gate
         match deed:
+            case Stop() if self._is_new(deed):
+                pass  # what another controller has begun on a Node that was not seen here yet
             case Stop(name):
                 _log.info("the run %s is for no node of now, or not the one that its node is to have: it ends", name)
                 self._executor.stop(name)
@@ -278,6 +281,13 @@ class PoolPass:
                     return NodeState(node, mark.read(node), State.PENDING, why)
                 self._start(deed, wanted)
         return None
+
+    def _is_new(self, stop: Stop) -> bool:
+        """Whether a run is for a Node that is there and was not seen yet: it is a little newer than the last look."""
+        if not stop.node or any(one.metadata.uid == stop.uid for one in self._target.nodes()):
+            return False
+        raw = self._target.client.find(NODES, stop.node)
+        return raw is not None and uid_of(raw) == stop.uid
 
     def _start(self, start: Start, wanted: _Wanted) -> None:
         removes = start.action is Action.REMOVE

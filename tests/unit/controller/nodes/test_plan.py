@@ -199,7 +199,7 @@ def test_marks_of_an_earlier_node_go_without_a_run():
 def test_a_node_that_has_left_the_pool_is_cleaned_and_the_run_of_one_that_is_gone_ends():
     planned = decided(others=[ready()], runs=[run("n9")])
 
-    assert [Stop("run-n9"), Start] == [planned.deeds[0], type(planned.deeds[1])]
+    assert [Stop("run-n9", "n9", "uid-of-n9"), Start] == [planned.deeds[0], type(planned.deeds[1])]
     assert [("n1", Action.REMOVE, 0)] == started(planned)
 
 
