@@ -24,6 +24,7 @@ from gardenlet import not_ready
 from orchestrator.api import gardener
 from orchestrator.controller.controller import Controller, Options
 from orchestrator.controller.kinds import CLUSTERS, CONTAINER_RUNTIMES, MANAGED_RESOURCES, RUNTIME_CLASSES
+from orchestrator.errors import GvisorNodesError
 from orchestrator.kube.client import Selection
 from orchestrator.kube.resource import Resource
 from orchestrator.kube.shoot_credentials import SECRETS
@@ -393,6 +394,7 @@ class Film:
         self._watches = []
         self._threads = []
         self._lock = threading.Lock()
+        self._over = False
         self.events = []
 
     def __enter__(self):
@@ -406,16 +408,21 @@ class Film:
         return self
 
     def __exit__(self, *error):
+        self._over = True
         for watch, thread in zip(self._watches, self._threads, strict=True):
             watch.stop()
             thread.join(10)
             watch.__exit__(None, None, None)
 
     def _record(self, resource, watch):
-        for event in watch:
-            if event.type != "BOOKMARK":
-                with self._lock:
-                    self.events.append((int(event.resource_version), event.type, resource.kind, event.raw))
+        try:
+            for event in watch:
+                if event.type != "BOOKMARK":
+                    with self._lock:
+                        self.events.append((int(event.resource_version), event.type, resource.kind, event.raw))
+        except GvisorNodesError:
+            if not self._over:  # a watch that is stopped may end in the middle of an event
+                raise
 
     def until(self, condition):
         """Wait until a condition of all events holds; return them in order."""
