@@ -122,7 +122,7 @@ def ensure(
                         runtime, parts, image.name, work=work, output=output, progress=progress
                     ),
                 )
-                _forget_old(target)
+                _forget_old(engine, target)
     return image
 
 
@@ -313,8 +313,9 @@ def _revision() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def _forget_old(newest: Path) -> None:
+def _forget_old(engine: Engine, newest: Path) -> None:
     others = [path for path in newest.parent.iterdir() if path.is_dir() and path != newest and "." not in path.name]
     for path in sorted(others, key=lambda one: one.stat().st_mtime, reverse=True)[_KEPT - 1 :]:
         path.with_name(f"{path.name}.key").unlink(missing_ok=True)
         shutil.rmtree(path)
+        engine.remove_image(f"{REPOSITORY}:{path.name}")
