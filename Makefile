@@ -135,6 +135,10 @@ image: setup ## Build the image of the controller and its Jobs; ARGS="--base IMA
 bench-nodes: control-plane ## How soon a node gets its Job, among 1000 that need nothing: some two minutes
 	@$(PYTHON) tests/bench/nodes.py $(ARGS)
 
+.PHONY: bench-proved
+bench-proved: control-plane ## From a node that joins a pool to the proof on it by a Job: some three minutes
+	@$(PYTHON) tests/bench/node_proved.py $(ARGS)
+
 .PHONY: molecule
 molecule: setup ## Only the Molecule scenario: create, converge, idempotence, verify, destroy
 	@MOLECULE_EPHEMERAL_DIRECTORY=$(CURDIR)/.cache/molecule $(MEASURED_BY) $(BIN)/molecule test
