@@ -77,6 +77,11 @@ class PlayedKubelet:
     def ends(self, node, outcome="changed", **more):
         """Let a node's next Job end with a result; return the Job."""
         raw = self.begins(node)
+        self.succeeds(raw, outcome, **more)
+        return raw
+
+    def succeeds(self, raw, outcome="changed", **more):
+        """Let a Job that has begun end with a result."""
         action = raw["metadata"]["labels"]["gvisor-nodes/action"]
         fingerprint = raw["metadata"]["annotations"]["gvisor-nodes/fingerprint"]
         proved = action == "apply" and outcome in {"ok", "changed"}
@@ -85,7 +90,6 @@ class PlayedKubelet:
             told |= {"release": _release(raw), "generation": 1}
         result = JobResult(action=action, outcome=outcome, **told | more)
         self.says(raw, render(result), 0 if result.succeeded else 1)
-        return raw
 
     def says(self, raw, message, exit_code=0):
         """Let the container of a Job that has begun end with these words."""

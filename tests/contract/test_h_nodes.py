@@ -137,6 +137,46 @@ def test_case_81_a_node_that_was_replaced_is_a_new_one(pool, kubelet):
     assert pool.node("n1")["metadata"]["uid"] == pool.marks("n1").proof.uid
 
 
+STARTUP = "startup-taint.cluster-autoscaler.kubernetes.io/gvisor"
+
+
+def test_a_startup_taint_goes_with_the_proof_and_taints_of_others_stay(place, run, kubelet):
+    with run(startup_taint=STARTUP):
+        place.deploy()
+        place.await_looked_after()
+        other = {"key": "example.com/maintenance", "effect": "NoSchedule"}
+        node = place.add_node("n1", ready=False)
+        taints = [{"key": STARTUP, "effect": "NoSchedule"}, other]
+        place.target.patch(NODES, node, {"spec": {"taints": taints}})
+        place.heard_of("n1", ready=True)
+        begun = kubelet.begins(node)
+        assert {STARTUP, other["key"]} == {one["key"] for one in place.node("n1")["spec"]["taints"]}
+        kubelet.succeeds(begun)
+        place.await_states(n1="Ready")
+        assert [other] == [{key: one[key] for key in other} for one in place.node("n1")["spec"]["taints"]]
+
+
+def test_a_node_waits_until_the_upstream_extensions_pod_has_left_it(pool, kubelet):
+    node = pool.full("n1")
+    metadata = {
+        "name": f"upstream-{node}",
+        "namespace": NAMESPACE,
+        "labels": {"app.kubernetes.io/name": "containerd-gvisor"},
+    }
+    spec = {"nodeName": node, "containers": [{"name": "installer", "image": "example/upstream"}]}
+    pool.target.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    pool.add_node("n1")
+    why = "the upstream extension's pod still runs there"
+    eventually(lambda: why in str(pool.get()["status"].get("providerStatus")), what=lambda: pool.get()["status"])
+    assert [] == kubelet.jobs(node)
+
+    # The API server keeps a pod that runs until its kubelet has ended it.
+    pool.target.patch(PODS, metadata["name"], {"status": {"phase": "Succeeded"}}, NAMESPACE, "status")
+    pool.target.delete(PODS, metadata["name"], NAMESPACE)
+    kubelet.ends(node)
+    pool.await_states(n1="Ready")
+
+
 # Deletions.
 
 
@@ -501,7 +541,8 @@ def test_a_controller_that_is_killed_at_any_moment_leaves_nothing_that_the_next_
         assert 1 == Witness(film).most()
 
 
-def test_an_api_server_that_is_away_for_a_while_is_waited_for(tmp_path):
+@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.exhaustive)])
+def test_an_api_server_that_is_away_for_a_while_is_waited_for(tmp_path, seconds):
     with ApiServer(tmp_path / "server") as server, Client(from_file(server.kubeconfig_file)) as client:
         ensure_definition(client, threading.Event())
         one = OneCluster(client)
@@ -512,10 +553,11 @@ def test_an_api_server_that_is_away_for_a_while_is_waited_for(tmp_path):
             server.stop()
             running.controller._nodes.look_at("")
             eventually(lambda: running.controller._nodes.queue.drain(0.0))
+            threading.Event().wait(seconds)  # it is the outage itself
             server.start()
-            fingerprint = begun["metadata"]["annotations"]["gvisor-nodes/fingerprint"]
-            told = {"action": "apply", "outcome": "ok", "proved": True, "release": "r", "generation": 1}
-            kubelet.says(begun, render(JobResult(**told, fingerprint=fingerprint)))
-            kubelet.ends(one.add_node("n2"))
+            kubelet.succeeds(begun)
+            second = one.add_node("n2")
+            eventually(lambda: kubelet.jobs(second), 120)  # watches are tried again every half a minute by then
+            kubelet.ends(second)
             eventually(lambda: {"Ready"} == set(one.states().values()), 120, lambda: one.get()["status"])
             assert 2 == len(kubelet.jobs())
