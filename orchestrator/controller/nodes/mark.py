@@ -174,6 +174,12 @@ def read(node: Node) -> Marks:
     )
 
 
+def claimant(node: Node) -> str:
+    """The ContainerRuntime (namespace/name) that has claimed a Node; empty for none."""
+    claim = read(node).claim
+    return claim.pool if claim is not None else ""
+
+
 def claimed(node: Node, claim: Claim, gate: Gate) -> Patch:
     """The patch with which a run begins.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.controller.nodes import job, mark
 from orchestrator.controller.nodes.mark import Action
-from orchestrator.controller.nodes.plan import NodeState, Pool, Start, State, plan
+from orchestrator.controller.nodes.plan import UNDELIVERED, NodeState, Pool, Start, State, plan
 from orchestrator.controller.nodes.report import Seen
 from orchestrator.controller.pool_inventory import selects
 from orchestrator.controller.pool_objects import wished_variables
@@ -58,24 +58,18 @@ def look_on(
     selected = [one for one in there if selects(runtime, one, standalone=standalone)]
     owner = f"{runtime.namespace}/{runtime.name}"
     if wish is None and not runtime.deleting:
-        why = "what it shall be has not been delivered yet"
-        return Seen([NodeState(one, mark.read(one), State.PENDING, why) for one in selected])
+        return Seen([NodeState(one, mark.read(one), State.PENDING, UNDELIVERED) for one in selected])
     wanted = ""
     if wish is not None and not runtime.deleting:
         wanted = read_variables(wished_variables(wish), DEFAULT_RELEASE)[0].fingerprint
     picked = {one.name for one in selected}
-    others = [one for one in there if one.name not in picked and _claimant(one) == owner]
+    others = [one for one in there if one.name not in picked and mark.claimant(one) == owner]
     # Whether a run takes too long is the controller's to say: it knows how long one may take.
     pool = Pool(owner, wanted, math.inf)
     runs = {one.name: one for one in job.runs(jobs, pods)}
     planned = plan(pool, selected, others, runs, now, claims_elsewhere=owns)
     begun = {one.node.name: one for one in planned.deeds if isinstance(one, Start)}
     return Seen([_not_begun(one, begun.get(one.node.name)) for one in planned.states], wanted)
-
-
-def _claimant(node: Node) -> str:
-    claim = mark.read(node).claim
-    return claim.pool if claim is not None else ""
 
 
 def _not_begun(state: NodeState, start: Start | None) -> NodeState:

@@ -55,6 +55,7 @@ class Pace:
 _BEGINS: Final = "it begins"
 ENDS: Final = "its result is being recorded"
 _AWAITED: Final = "its run is not there yet"
+UNDELIVERED: Final = "what it shall be has not been delivered yet"
 PASSING: Final = frozenset({_BEGINS, ENDS, _AWAITED})
 """What is said of a node and is over with the next look."""
 
@@ -253,7 +254,8 @@ class _Planner:
 
     def take_away(self, node: Node) -> None:
         """A node on which it is not."""
-        marks, claim = read(node), read(node).claim
+        marks = read(node)
+        claim = marks.claim
         if claim is not None and claim.pool != self._pool.owner and self._claims_elsewhere(claim.pool):
             return
         if self._in_work(node, marks, State.REMOVING):

@@ -19,6 +19,7 @@ from orchestrator.controller.nodes.mark import Action, Claim
 from orchestrator.controller.nodes.outcome import outcome
 from orchestrator.controller.nodes.plan import (
     ENDS,
+    UNDELIVERED,
     Confirm,
     NodeState,
     Pace,
@@ -156,8 +157,7 @@ class PoolPass:
         wish = self._target.wish((NAMESPACE, wish_name(runtime.spec.worker_pool.name)))
         if wish is None:
             nodes = [one for one in self._target.nodes() if self._selects(runtime, one)]
-            why = "what it shall be has not been delivered yet"
-            return Told(tuple(NodeState(one, mark.read(one), State.PENDING, why) for one in nodes))
+            return Told(tuple(NodeState(one, mark.read(one), State.PENDING, UNDELIVERED) for one in nodes))
         variables = wished_variables(wish)
         desired, _ = read_variables(variables, DEFAULT_RELEASE)
         return self._pass(runtime, desired.fingerprint, variables)
@@ -205,7 +205,7 @@ class PoolPass:
                 continue
             elif self._selects(runtime, node):
                 selected.append(node)
-            elif _claimant(node) == owner:
+            elif mark.claimant(node) == owner:
                 others.append(node)
         runs = self._runs(known, [*selected, *others])
         planned = plan(pool, selected, others, runs, self._now(), claims_elsewhere=self._owns, rested=rested)
@@ -341,11 +341,6 @@ class PoolPass:
             return False
         there = Selection(NAMESPACE, labels=_UPSTREAM, fields=f"spec.nodeName={start.node.name}")
         return any(page.items for page in self._target.client.pages(PODS, there))
-
-
-def _claimant(node: Node) -> str:
-    claim = mark.read(node).claim
-    return claim.pool if claim is not None else ""
 
 
 def _owner(runtime: ContainerRuntime) -> str:
