@@ -48,7 +48,7 @@ def pool_status(name: str, kubeconfig: str, *, output: Output, watch: bool) -> i
             if not watch:
                 _print(sights, output)
                 return exit_code(rows(sights))
-            show = _live if sys.stdout.isatty() and output is Output.table else _lines
+            show = _live if sys.stdout.isatty() and output is Output.table else changes_until_ctrl_c
             return show(sights, survey.wait, survey.sights, output)
 
 
@@ -85,6 +85,38 @@ def exit_code(found: Sequence[Row]) -> int:
     if states & {_FAILED, _UNKNOWN}:
         return _SOME_FAILED
     return 0 if states <= {_READY, _ASLEEP, None} else _NOT_YET
+
+
+def changes_until_ctrl_c(
+    sights: Sequence[Sight], wait: Callable[[], None], look: Callable[[], Sequence[Sight]], output: Output
+) -> int:
+    """Print a line for every change, the first state included, until Ctrl-C.
+
+    Args:
+        sights: what there is at first.
+        wait: returns when something may have changed.
+        look: what there is then.
+        output: the form of a line.
+
+    Returns:
+        The exit code of what was seen last.
+    """
+    before: dict[tuple[str, str | None], Row] = {}
+    now = sights
+    try:
+        while True:
+            found = {(row["pool"], row["name"]): row for row in rows(now)}
+            gone = [_row(pool, name=name, state="Gone") for pool, name in before if (pool, name) not in found]
+            changes = [row for key, row in found.items() if before.get(key) != row]
+            # Before anything is written: who has read a line and ends the watch gets the exit code of that line.
+            before = found
+            for row in [*gone, *changes]:
+                sys.stdout.write(_change(row, output))
+            sys.stdout.flush()
+            wait()
+            now = look()
+    except KeyboardInterrupt:
+        return exit_code(list(before.values()))
 
 
 def line(row: Row) -> str:
@@ -127,37 +159,16 @@ def _live(
 
     del output
     before = rows(sights)
-    with Live(tables.table("nodes", before), console=tables.console(), auto_refresh=False) as live:
-        try:
+    try:
+        with Live(tables.table("nodes", before), console=tables.console(), auto_refresh=False) as live:
             while True:
                 wait()
                 now = rows(look())
                 if now != before:
                     before = now
                     live.update(tables.table("nodes", now), refresh=True)
-        except KeyboardInterrupt:
-            return exit_code(before)
-
-
-def _lines(
-    sights: Sequence[Sight], wait: Callable[[], None], look: Callable[[], Sequence[Sight]], output: Output
-) -> int:
-    """Print a line for every change, the first state included, until Ctrl-C."""
-    before: dict[tuple[str, str | None], Row] = {}
-    now = sights
-    try:
-        while True:
-            found = {(row["pool"], row["name"]): row for row in rows(now)}
-            gone = [_row(pool, name=name, state="Gone") for pool, name in before if (pool, name) not in found]
-            changes = [row for key, row in found.items() if before.get(key) != row]
-            for row in [*gone, *changes]:
-                sys.stdout.write(_change(row, output))
-            sys.stdout.flush()
-            before = found
-            wait()
-            now = look()
     except KeyboardInterrupt:
-        return exit_code(list(before.values()))
+        return exit_code(before)
 
 
 def _change(row: Row, output: Output) -> str:

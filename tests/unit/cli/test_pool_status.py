@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 
 from orchestrator.api.node import Node
-from orchestrator.cli.pool_status import document, exit_code, line, rows
+from orchestrator.cli.options import Output
+from orchestrator.cli.pool_status import changes_until_ctrl_c, document, exit_code, line, rows
 from orchestrator.controller.nodes.mark import Failure, Marks, Proof
 from orchestrator.controller.nodes.plan import NodeState, State
 from orchestrator.controller.nodes.report import Seen
@@ -69,6 +73,30 @@ def test_a_document_has_every_field_of_every_node():
             "since": "2026-09-21T14:13:20Z",
         }
     ] == pool["nodes"]
+
+
+class CtrlCAfter(io.StringIO):
+    """An output whose reader ends the command as soon as a text is written."""
+
+    def __init__(self, text):
+        super().__init__()
+        self._text = text
+
+    def write(self, text):
+        written = super().write(text)
+        if self._text in text:
+            raise KeyboardInterrupt
+        return written
+
+
+def test_who_ends_a_watch_on_seeing_a_line_gets_the_exit_code_of_that_line(monkeypatch):
+    monkeypatch.setattr("sys.stdout", CtrlCAfter("Ready"))
+
+    code = changes_until_ctrl_c(
+        [sight(state("n1", State.RUNNING))], lambda: None, lambda: [sight(PROVED)], Output.table
+    )
+
+    assert (0, "ns/a n1 Running\nns/a n1 Ready 20260905.0\n") == (code, sys.stdout.getvalue())
 
 
 @pytest.mark.parametrize(
