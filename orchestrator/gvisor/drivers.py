@@ -1,10 +1,11 @@
 """Does the host's NVIDIA driver work with nvproxy of a given runsc? A verdict from texts alone, before a flag is set.
 
 runsc asks the device for the driver's version and looks for exactly that version in its own table; a driver that is
-not in it fails every GPU container. The driver's texts under ``/proc`` and ``/sys`` agree with the device unless an
-update awaits a reboot. The list is the binary's own (`runsc nvproxy list-supported-drivers`, which needs no GPU); it
-pads parts with zeros, so versions are compared as numbers. Where the list is not at hand, ``driver_history.py`` has
-data. Pure; who reads the files is the probe, and what a verdict means for a change is said by ``planning/gpu.py``.
+not in it fails every GPU container, and every other sandbox too where the flag nvproxy is set. The driver's texts under
+``/proc`` and ``/sys`` agree with the device unless an update awaits a reboot. The list is the binary's own (`runsc
+nvproxy list-supported-drivers`, which needs no GPU); it pads parts with zeros, so versions are compared as numbers.
+Where the list is not at hand, ``driver_history.py`` has data. Pure; who reads the files is the probe, and what a
+verdict means for a change is said by ``planning/gpu.py``.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ def unusable(proc: str | None, module: str | None) -> Verdict | None:
             "no-gpu",
             "",
             "",
-            "no NVIDIA driver is loaded; nvproxy is set and has no effect until there is one",
+            "no NVIDIA driver is loaded",
             "",
         )
     versions = {padded(version) for text in (loaded, on_disk) if (version := parse_version(text))}
@@ -209,7 +210,8 @@ def _compare(
             "known-unsupported",
             driver,
             nearest,
-            f"NVIDIA driver {driver} is known to gVisor but not supported by runsc {release}; the nearest is {nearest}",
+            f"NVIDIA driver {driver} is known to gVisor but not supported by runsc {release}, "
+            f"so {_consequence(flags)}; the nearest supported one is {nearest}",
             f"install driver {nearest} on the node, or {choice}"
             + (f", or allow it with the flag {ALLOW_FLAG}" if allowable else ""),
         )
@@ -217,10 +219,16 @@ def _compare(
         "unknown",
         driver,
         nearest,
-        f"NVIDIA driver {driver} is unknown to runsc {release}, so every GPU container would fail; "
+        f"NVIDIA driver {driver} is unknown to runsc {release}, so {_consequence(flags)}; "
         f"the nearest supported one is {nearest}",
         f"install driver {nearest} on the node, or {choice}",
     )
+
+
+def _consequence(flags: Sequence[str]) -> str:
+    if flag_value(flags, "nvproxy") == "true":
+        return "with nvproxy no sandbox would start"
+    return "every GPU container would fail"
 
 
 def flag_value(flags: Sequence[str], name: str) -> str:

@@ -2,8 +2,11 @@
 
 When a driver is judged:
 
-- With the flag ``nvproxy`` wanted, the wanted release must support the driver, no reboot may be pending, and
-  ``/proc/driver/nvidia/params`` must be readable. Anything else is refused.
+- With the flag ``nvproxy`` wanted, there must be a driver and its ``/dev/nvidiactl``, the wanted release must support
+  the driver, no reboot may be pending, and ``/proc/driver/nvidia/params`` must be readable. Anything else is refused:
+  runsc asks that device for the driver's version before every sandbox, whether its pod uses a GPU or not, and starts
+  none where there is no answer or one that it does not support (runsc/sandbox/sandbox.go, runsc/boot/vfs.go; seen with
+  20250205.0, 20260224.0 and 20260905.0).
 - Without it, a switch of the release that would drop the driver is refused where the current generation has the flag,
   unless ``nvproxy: false`` says that the GPUs are given up.
 - gVisor from 20260525.0 on switches nvproxy on by itself for containers with NVIDIA devices, whatever the flag says. So
@@ -31,6 +34,7 @@ AUTOMATIC_SINCE: Final = "20260525.0"
 
 ON, OFF = "--nvproxy=true", "--nvproxy=false"
 PARAMS = "/proc/driver/nvidia/params"
+CONTROL = "/dev/nvidiactl"
 
 
 def has_driver(state: NodeState) -> bool:
@@ -65,6 +69,8 @@ def findings(
             if there is one.
         known: the releases that can be named as a way out.
     """
+    if unanswered := no_sandbox(state, desired.flags):
+        return [unanswered]
     if not has_driver(state):
         return []
     found = surroundings(state) if desired.nvproxy else []
@@ -84,6 +90,30 @@ def findings(
     elif dropped:
         found.extend(_drop(desired, state, judged))
     return found
+
+
+def no_sandbox(state: NodeState, flags: Sequence[str]) -> Finding | None:
+    """What is to be said where runsc with these flags gets no answer from the driver, and so starts no sandbox at all.
+
+    None where it gets one, or does not ask. In a tree that is not running now nobody can know: that is only warned of.
+    """
+    if ON not in flags or drivers.flag_value(flags, drivers.DRIVER_FLAG):
+        return None
+    nvidia = state.nvidia
+    if not has_driver(state):
+        what = "nvproxy is set, and no NVIDIA driver is loaded on this node: no sandbox would start"
+        remedy = (
+            "load the driver, then run the same command again; or leave nvproxy out for nodes without a GPU "
+            f"(from gVisor {AUTOMATIC_SINCE} on, containers that are given a GPU need no flag)"
+        )
+    elif nvidia.files is not None and CONTROL.removeprefix("/dev/") not in nvidia.files:
+        driver = drivers.driver_in_use(nvidia.proc, nvidia.module)
+        what = f"nvproxy is set, and NVIDIA driver {driver} has no {CONTROL} on this node: no sandbox would start"
+        remedy = "nvidia-smi on the node makes the device files; then run the same command again"
+    else:
+        return None
+    why = f"runsc with this flag asks {CONTROL} before every sandbox, also where a pod uses no GPU"
+    return Finding("refuse" if state.host.is_live else "warn", what, why, remedy)
 
 
 def surroundings(state: NodeState) -> list[Finding]:

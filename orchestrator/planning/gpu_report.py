@@ -120,12 +120,13 @@ def make(
     """
     driver = drivers.driver_in_use(state.nvidia.proc, state.nvidia.module)
     gpus = len(state.nvidia.devices)
-    if not gpu.has_driver(state):
-        return Report("", gpus, (), (), ())
-    around = gpu.surroundings(state)
+    unanswered = gpu.no_sandbox(state, flags)
+    around = [unanswered] if unanswered else []
+    if gpu.has_driver(state):
+        around += gpu.surroundings(state)
     problems = tuple(one for one in around if one.effect == "refuse")
     notes = tuple(one for one in around if one.effect == "warn")
-    if drivers.unusable(state.nvidia.proc, state.nvidia.module):
+    if drivers.unusable(state.nvidia.proc, state.nvidia.module):  # no driver is one of the reasons
         return Report(driver, gpus, problems, notes, ())
     rows = [_row(state, release, lists.get(release), flags, known) for release in _releases(state, asked)]
     in_use = gpu.current(state)[0]

@@ -54,6 +54,24 @@ def inventory(lab, target, tmp_path):
     return write
 
 
+@pytest.mark.feature("E6")
+def test_nvproxy_without_a_driver_is_refused_because_runsc_would_start_no_sandbox(lab, untouched, inventory):
+    answer = apply(inventory(), "--flag", "nvproxy=true")
+
+    refused(answer, untouched, 4, "preflight", "no NVIDIA driver is loaded", "no sandbox would start", "/dev/nvidiactl")
+    # What it is refused for: the program itself, on a machine that has no such device.
+    runsc = lab.releases.directory / f"{RELEASE}/x86_64/runsc"
+    subprocess.run([lab.engine.name, "cp", runsc, f"{untouched.name}:/root/runsc"], check=True)
+    try:
+        start = "timeout 60 /root/runsc --root=/run/alone --network=none --ignore-cgroups"
+        without = untouched.run(f"{start} do true")
+        asked = untouched.run(f"{start} --nvproxy=true do true")
+    finally:
+        untouched.run("rm -r /root/runsc /run/alone", check=True)
+    assert (0, False) == (without.returncode, asked.returncode == 0), without.stderr
+    assert "/dev/nvidiactl" in asked.stderr
+
+
 def apply(inventory, *arguments, env=None):
     return gvisor_nodes("apply", *arguments, inventory=inventory, env=env)
 

@@ -54,9 +54,17 @@ def opened(version, architecture="x86_64"):
     )
 
 
+# As read on a machine with an H100.
+H100 = (
+    "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (nixbld@)  \n"
+    "GCC version:  gcc version 15.3.0 (GCC) \n"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (H100, "580.159.04"),
         (closed("535.129.03"), "535.129.03"),
         (closed("535.183.06", "Wed Jun 26 06:46:07 UTC 2024"), "535.183.06"),
         (closed("390.157", "Wed Oct 12 09:19:07 UTC 2022"), "390.157"),
@@ -157,6 +165,7 @@ def test_lines_of_the_list_that_are_no_version_are_left_out():
         (opened("620.06"), "620.06\n", "supported", "620.06", "620.06"),
         (opened("620.06"), "620.06.00\n", "supported", "620.06", "620.06"),
         (closed("580.159.04"), None, "supported", "580.159.04", "580.159.04"),
+        (H100, "580.159.04\n", "supported", "580.159.04", "580.159.04"),
         (None, "590.48.01\n", "supported", "590.48.01", "590.48.01"),
         ("unreadable\n", "590.48.01\n", "supported", "590.48.01", "590.48.01"),
         (closed("535.104.05"), "535.104.05\n", "known-unsupported", "535.104.05", "535.129.03"),
@@ -182,6 +191,19 @@ def test_the_verdict_on_a_driver(proc, module, kind, driver, nearest):
     assert (kind, driver, nearest) == (verdict.kind, verdict.driver, verdict.nearest)
     assert driver in verdict.message
     assert (kind in {"supported", "no-gpu"}) == (not verdict.remedy)
+
+
+@pytest.mark.feature("E6")
+@pytest.mark.parametrize("driver", ["570.172.09", "565.57.01"])
+def test_what_fails_with_an_unsupported_driver_depends_on_the_flag(driver):
+    def message(*flags):
+        return judge(
+            proc=opened(driver), module=None, supported=LIST_20260817, release="20260817.0", flags=flags
+        ).message
+
+    assert "every GPU container would fail" in message()
+    assert "every GPU container would fail" in message("--nvproxy=false")
+    assert "with nvproxy no sandbox would start" in message("--nvproxy=true")
 
 
 @pytest.mark.feature("E6")

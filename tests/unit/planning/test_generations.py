@@ -356,7 +356,12 @@ def test_a_rollback_of_a_rollback_goes_forward_again():
 def test_a_generation_with_a_flag_of_nvidia_wants_nvidia():
     raw = node()
     raw["tree"]["generations"]["2"]["flags"] = "--nvproxy=true\n"
+    with pytest.raises(RefusedError, match="no NVIDIA driver is loaded"):
+        back(raw)
 
+    version = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.172.08  x\n"
+    raw["nvidia"] |= {"proc": version, "devices": ["0000:01:00.0"], "files": ["nvidiactl", "nvidia-uvm"]}
+    raw["nvidia"]["params_readable"] = True
     assert back(raw)[1].nvproxy
 
 

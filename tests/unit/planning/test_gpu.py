@@ -45,8 +45,48 @@ def effects(found):
     return [one.effect for one in found]
 
 
-def test_a_node_without_a_driver_has_nothing_to_say():
-    assert [] == gpu.findings(wanted(nvproxy="true"), node(None, params=False, files=(), gpus=0))
+def without_driver(**host):
+    bare = node(None, params=False, files=(), gpus=0)
+    return bare.model_copy(update={"host": bare.host.model_copy(update=host)})
+
+
+def test_a_node_without_a_driver_has_nothing_to_say_where_nobody_wants_the_flag():
+    assert [] == gpu.findings(wanted(), without_driver())
+    assert [] == gpu.findings(wanted(nvproxy="false"), without_driver())
+
+
+@pytest.mark.feature("E6")
+def test_with_the_flag_a_node_without_a_driver_is_refused_because_no_sandbox_would_start():
+    (found,) = gpu.findings(wanted(nvproxy="true"), without_driver())
+
+    assert "refuse" == found.effect
+    assert "no NVIDIA driver is loaded" in found.what
+    assert "/dev/nvidiactl" in found.why
+    assert "leave nvproxy out" in found.remedy
+    assert [found.what] == [one.what for one in plan(wanted(nvproxy="true"), without_driver()).refusals]
+
+
+@pytest.mark.feature("E6")
+def test_a_driver_that_is_told_is_asked_of_no_device():
+    told = read_variables(
+        {
+            "runsc_release": "20260905.0",
+            "runsc_flags": {"nvproxy": "true", "nvproxy-driver-version": "latest"},
+            "runsc_flags_policy": {"allow": {"nvproxy-driver-version": ["latest"]}},
+        },
+        "20260209.1",
+    )[0]
+
+    assert [] == gpu.findings(told, without_driver())
+    assert "refuse" not in effects(gpu.findings(told, node("570.172.08", files=("nvidia-uvm",)), target=NEW_LIST))
+
+
+@pytest.mark.feature("E6")
+def test_in_a_tree_that_is_not_running_the_flag_is_only_warned_of():
+    image = without_driver(root="/srv/image", live=False)
+
+    assert ["warn"] == effects(gpu.findings(wanted(nvproxy="true"), image))
+    assert ["refuse"] == effects(gpu.findings(wanted(nvproxy="true"), without_driver(root="/host", live=True)))
 
 
 @pytest.mark.feature("E6")
@@ -176,18 +216,20 @@ def test_parameters_that_cannot_be_read_are_refused_with_the_flag():
 
 @pytest.mark.feature("E7")
 @pytest.mark.parametrize(
-    ("change", "text"),
+    ("change", "effect", "text"),
     [
-        ({"gpus": 0}, "names no GPU"),
-        ({"files": ("nvidia0", "nvidia-uvm")}, "/dev/nvidiactl is missing"),
-        ({"files": ()}, "/dev/nvidiactl is missing, /dev/nvidia-uvm is missing"),
+        ({"gpus": 0}, "warn", "names no GPU"),
+        ({"files": ("nvidiactl", "nvidia0")}, "warn", "/dev/nvidia-uvm is missing"),
+        ({"files": ("nvidia0", "nvidia-uvm")}, "refuse", "no sandbox would start"),
+        ({"files": ()}, "refuse", "no sandbox would start"),
     ],
 )
-def test_device_files_that_are_missing_are_warned_of_because_they_are_made_on_demand(change, text):
+def test_without_the_drivers_own_device_no_sandbox_starts_and_others_are_made_on_demand(change, effect, text):
     (found,) = gpu.findings(wanted(nvproxy="true"), node("570.172.08", **change), target=NEW_LIST)
 
-    assert "warn" == found.effect
-    assert text in found.why
+    assert effect == found.effect
+    assert text in str(found)
+    assert [] == gpu.findings(wanted(), node("570.172.08", **change), target=NEW_LIST)
 
 
 def test_a_plan_refuses_for_a_gpu_before_anything_else_is_done():

@@ -56,6 +56,17 @@ def test_a_driver_that_keeps_working_is_no_failure():
     assert "NVIDIA driver 570.172.08: 20260905.0 can use it" == report.message
 
 
+@pytest.mark.feature("E6")
+def test_with_the_flag_a_node_without_a_driver_is_a_failure():
+    with_flag = make(node(None), (NEW,), {}, flags=("--nvproxy=true",))
+
+    assert ["no sandbox would start"] == [one.what.rpartition(": ")[2] for one in with_flag.failures]
+    assert ((), "no NVIDIA driver is loaded") == (
+        make(node(None), (NEW,), {}).failures,
+        make(node(None), (NEW,), {}).message,
+    )
+
+
 def test_a_release_that_nobody_asked_for_is_shown_and_is_no_failure():
     report = make(node("570.172.08"), (NEW,), {NEW: DriverList(NEW, NEW_LIST, "binary")})
 
