@@ -120,10 +120,10 @@ def make(
     """
     driver = drivers.driver_in_use(state.nvidia.proc, state.nvidia.module)
     gpus = len(state.nvidia.devices)
-    unanswered = gpu.no_sandbox(state, flags)
-    around = [unanswered] if unanswered else []
-    if gpu.has_driver(state):
-        around += gpu.surroundings(state)
+    around = gpu.surroundings(state) if gpu.has_driver(state) else []
+    if unanswered := gpu.no_sandbox(state, flags):
+        # It says more than the warning about missing device files.
+        around = [unanswered, *(one for one in around if one.effect == "refuse")]
     problems = tuple(one for one in around if one.effect == "refuse")
     notes = tuple(one for one in around if one.effect == "warn")
     if drivers.unusable(state.nvidia.proc, state.nvidia.module):  # no driver is one of the reasons

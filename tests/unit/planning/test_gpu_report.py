@@ -67,6 +67,17 @@ def test_with_the_flag_a_node_without_a_driver_is_a_failure():
     )
 
 
+def test_with_the_flag_a_driver_without_its_device_is_a_failure_that_is_told_once():
+    state = node("570.172.08")
+    state = state.model_copy(update={"nvidia": state.nvidia.model_copy(update={"files": ["nvidia-uvm"]})})
+    listed = {NEW: DriverList(NEW, NEW_LIST, "binary")}
+
+    found = make(state, (NEW,), listed, flags=("--nvproxy=true",))
+    assert (1, ()) == (len(found.failures), found.notes)
+    without = make(state, (NEW,), listed)
+    assert (0, 1) == (len(without.failures), len(without.notes))
+
+
 def test_a_release_that_nobody_asked_for_is_shown_and_is_no_failure():
     report = make(node("570.172.08"), (NEW,), {NEW: DriverList(NEW, NEW_LIST, "binary")})
 
