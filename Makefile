@@ -92,7 +92,7 @@ measured: setup ## The same with the coverage of every process
 
 .PHONY: unit
 unit: setup ## Only the unit tests
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -m "not node" -n $(WORKERS) -q
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -m "not node" -n $(WORKERS) --dist loadfile -q
 
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes
@@ -101,6 +101,7 @@ nodes: setup ## Only the tests on real nodes
 
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
+	@$(PYTHON) -m pytest tests/unit -q -m hypothesis --hypothesis-profile=exhaustive -n $(WORKERS)
 	@$(PYTHON) -m pytest tests/nodes tests/contract -q -m exhaustive
 
 .PHONY: control-plane

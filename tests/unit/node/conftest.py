@@ -12,6 +12,7 @@ ROLE = Path(__file__).parents[3] / "roles" / "node"
 
 ansible.module_utils.__path__.append(str(ROLE / "module_utils"))
 sys.path.insert(0, str(ROLE / "library"))
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode finds no sibling modules by itself
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import base64
 import json
 import os
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import gvisor_collect
 import gvisor_seal
+import killed_process
 import pytest
 from ansible.module_utils.gvisor_generations import SHORTEST_GRACE, Collection, Generations, clock
 from ansible.module_utils.gvisor_host import bundle_user, state_directory
@@ -368,41 +367,22 @@ def test_bundles_are_looked_for_where_this_containerd_keeps_them(quote):
     assert "/run/containerd" == state_directory({})
 
 
-# A real process that is really killed, as in test_journal.
-KILLED = textwrap.dedent("""
-    import os, signal, sys
-    import ansible.module_utils
-    ansible.module_utils.__path__.append(sys.argv[1])
-    from ansible.module_utils.gvisor_generations import Collection, Generations
-    from ansible.module_utils.gvisor_journal import Journal
-    from ansible.module_utils.gvisor_root import Root
-    left = int(sys.argv[3])
-    def hook(event, arguments):
-        global left
-        if event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink"):
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(hook)
-    journal = Journal(Root(sys.argv[2]), "/var/lib/gvisor-nodes")
-    if sys.argv[4] == "collect":
-        nobody = {"processes": [], "pods": []}
-        options = {"directory": "/opt/gvisor-nodes", "keep": 1, "grace": 600, "users": lambda: nobody}
-        Collection(journal, {**options, "generations": ["1"], "releases": ["20250205.0"]}).run()
-    else:
-        wanted = {"path": "/opt/gvisor-nodes/current", "kind": "file", "mode": "0644", "content": "Mgo="}
-        Generations(journal, "/opt/gvisor-nodes").switch(wanted)
-""")
+KILLED = """
+journal = Journal(root, "/var/lib/gvisor-nodes")
+if verb == "collect":
+    nobody = {"processes": [], "pods": []}
+    options = {"directory": "/opt/gvisor-nodes", "keep": 1, "grace": 600, "users": lambda: nobody}
+    Collection(journal, {**options, "generations": ["1"], "releases": ["20250205.0"]}).run()
+else:
+    wanted = {"path": "/opt/gvisor-nodes/current", "kind": "file", "mode": "0644", "content": "Mgo="}
+    Generations(journal, "/opt/gvisor-nodes").switch(wanted)
+"""
 
 
-def run_killed_at(root, step, verb):
-    utils = Path(__file__).parents[3] / "roles/node/module_utils"
-    return subprocess.run(
-        [sys.executable, "-c", KILLED, str(utils), root.path, str(step), verb],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def run_killed_at():
+    with killed_process.prepared(KILLED) as run:
+        yield run
 
 
 def install(root):
@@ -418,15 +398,15 @@ def install(root):
 @pytest.mark.feature("A13")
 @pytest.mark.feature("H5")
 @pytest.mark.parametrize("then", ["collect", "remove"])
-def test_a_collection_killed_at_any_step_is_finished_by_the_next_or_taken_back(root, then):
+def test_a_collection_killed_at_any_step_is_finished_by_the_next_or_taken_back(root, run_killed_at, then):
     before = tree(root)
     step = 0
     while True:
         install(root)
-        killed = run_killed_at(root, step, "collect")
-        if killed.returncode == 0:
+        ended = run_killed_at(root, step, "collect")
+        if ended == 0:
             break
-        assert -9 == killed.returncode, killed.stderr
+        assert -9 == ended, step
         journal = Journal(root, STATE)
         assert {"2", "3"} <= set(listed(root, "generations")), step
         if then == "collect":
@@ -448,15 +428,15 @@ def test_a_collection_killed_at_any_step_is_finished_by_the_next_or_taken_back(r
 
 
 @pytest.mark.feature("H5")
-def test_a_switch_killed_at_any_step_leaves_a_history_that_fits_what_is_current(root):
+def test_a_switch_killed_at_any_step_leaves_a_history_that_fits_what_is_current(root, run_killed_at):
     before = tree(root)
     step, seen = 0, set()
     while True:
         install(root)
-        killed = run_killed_at(root, step, "switch")
-        if killed.returncode == 0:
+        ended = run_killed_at(root, step, "switch")
+        if ended == 0:
             break
-        assert -9 == killed.returncode, killed.stderr
+        assert -9 == ended, step
         journal = Journal(root, STATE)
         generations = Generations(journal, DIRECTORY)
         seen.add(generations.current)

@@ -6,10 +6,9 @@ import base64
 import json
 import os
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
+import killed_process
 import pytest
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, describe, remove_tree, write_file
 
@@ -165,51 +164,33 @@ def test_a_tree_is_removed_by_a_rename_first_and_a_half_removed_one_is_finished(
         remove_tree(str(whole))
 
 
-# A real process that is really killed: the audit hook counts the renames that every write ends with.
-KILLED = textwrap.dedent("""
-    import json, os, signal, sys
-    import ansible.module_utils
-    ansible.module_utils.__path__.append(sys.argv[1])
-    from ansible.module_utils.gvisor_journal import Journal
-    from ansible.module_utils.gvisor_root import Root
-    left = int(sys.argv[4])
-    def hook(event, arguments):
-        global left
-        if event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.symlink"):
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(hook)
-    journal = Journal(Root(sys.argv[2]), "/var/lib/gvisor-nodes")
-    if sys.argv[5] == "put":
-        for wanted in json.loads(sys.argv[3]):
-            journal.put(wanted)
-    else:
-        journal.take_back()
-        journal.erase()
-""")
+KILLED = """
+journal = Journal(root, "/var/lib/gvisor-nodes")
+if verb == "put":
+    for wanted in given:
+        journal.put(wanted)
+else:
+    journal.take_back()
+    journal.erase()
+"""
 
 
-def run_killed_at(root, step, verb):
-    utils = Path(__file__).parents[3] / "roles/node/module_utils"
-    return subprocess.run(
-        [sys.executable, "-c", KILLED, str(utils), root.path, json.dumps(WANTED), str(step), verb],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def run_killed_at():
+    with killed_process.prepared(KILLED) as run:
+        yield run
 
 
 @pytest.mark.feature("H5")
 @pytest.mark.parametrize("then", ["put", "take"])
-def test_a_process_killed_at_any_step_of_making_leaves_what_the_next_can_go_on_from(root, then):
+def test_a_process_killed_at_any_step_of_making_leaves_what_the_next_can_go_on_from(root, run_killed_at, then):
     before = tree(root)
     step = 0
     while True:
-        killed = run_killed_at(root, step, "put")
-        if killed.returncode == 0:
+        ended = run_killed_at(root, step, "put", WANTED)
+        if ended == 0:
             break
-        assert -9 == killed.returncode, killed.stderr
+        assert -9 == ended, step
         journal = Journal(root, STATE)
         if then == "put":
             for wanted in WANTED:
@@ -224,17 +205,17 @@ def test_a_process_killed_at_any_step_of_making_leaves_what_the_next_can_go_on_f
 
 
 @pytest.mark.feature("H5")
-def test_a_process_killed_at_any_step_of_taking_back_is_finished_by_the_next(root):
+def test_a_process_killed_at_any_step_of_taking_back_is_finished_by_the_next(root, run_killed_at):
     before = tree(root)
     step = 0
     while True:
         journal = Journal(root, STATE)
         for wanted in WANTED:
             journal.put(wanted)
-        killed = run_killed_at(root, step, "take")
-        if killed.returncode == 0:
+        ended = run_killed_at(root, step, "take")
+        if ended == 0:
             break
-        assert -9 == killed.returncode, killed.stderr
+        assert -9 == ended, step
         journal = Journal(root, STATE)
         journal.take_back()
         journal.erase()

@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from orchestrator.errors import RefusedError
 from orchestrator.planning.containerd_config import DropIn, add_handler, remove_handler, verify_dump, verify_removal
 
+# A file takes long to make and to read. `make exhaustive` tries ten times as many.
+fewer = settings(max_examples=settings.default.max_examples // 4)
+
 NAMES = {1: "cri", 2: CRI, 3: V3, 4: V3}
 MARK = "# >>> gvisor-nodes runsc sha256:0123456789abcdef newline:added"
 words = st.text("abcxyz-_.# \\\"'[]{}=é\t", max_size=8)
@@ -131,7 +134,7 @@ def _edits(main):
     return add_handler(main, dump_of(main), HANDLER, DAEMON)
 
 
-@settings(max_examples=100)
+@fewer
 @given(files())
 def test_the_handler_is_added_and_everything_else_says_what_it_said(main):
     for edit in _edits(main):
@@ -143,7 +146,7 @@ def test_the_handler_is_added_and_everything_else_says_what_it_said(main):
         assert verify_dump(dump_of(main), dump_of(edit.content), HANDLER) == []
 
 
-@settings(max_examples=100)
+@fewer
 @given(files())
 def test_a_removal_is_the_exact_inverse(main):
     for edit in _edits(main):
@@ -153,14 +156,14 @@ def test_a_removal_is_the_exact_inverse(main):
             assert remove_handler(edit.content, None, HANDLER) == main
 
 
-@settings(max_examples=100)
+@fewer
 @given(files())
 def test_adding_again_changes_nothing(main):
     for edit in _edits(main):
         assert [edit.content] == [again.content for again in _edits(edit.content)]
 
 
-@settings(max_examples=100)
+@fewer
 @given(files(), st.sampled_from(["", "# theirs"]), st.booleans())
 def test_a_removal_after_others_wrote_leaves_what_they_wrote(main, comment, known):
     for edit in _edits(main):
@@ -179,7 +182,7 @@ def _edits_2x(files, **options):
     return add_handler(files[CONFIG], dump_of_2x(files), HANDLER, "2.4.2", config=CONFIG, **options)
 
 
-@settings(max_examples=100, deadline=None)
+@fewer
 @given(files(VERSIONS_OF_2_X, IMPORTS), st.booleans())
 def test_on_2_x_a_drop_in_or_the_main_file_says_the_handler_and_nothing_else_changes(main, stranger):
     there = {CONFIG: main}
@@ -197,7 +200,7 @@ def test_on_2_x_a_drop_in_or_the_main_file_says_the_handler_and_nothing_else_cha
         assert verify_removal(dump_of_2x(after), dump_of_2x(there), HANDLER) == []
 
 
-@settings(max_examples=100, deadline=None)
+@fewer
 @given(files(VERSIONS_OF_2_X, IMPORTS))
 def test_on_2_x_adding_again_changes_nothing_and_a_removal_is_the_exact_inverse(main):
     for edit in _edits_2x({CONFIG: main}):
@@ -208,7 +211,7 @@ def test_on_2_x_adding_again_changes_nothing_and_a_removal_is_the_exact_inverse(
         assert edit.current == remove_handler(edit.content, edit.current, HANDLER)
 
 
-@settings(max_examples=100, deadline=None)
+@fewer
 @given(files(VERSIONS_OF_2_X, IMPORTS), st.sampled_from(["", "# theirs"]))
 def test_on_2_x_what_others_write_into_either_file_stays_at_a_removal(main, comment):
     for edit in _edits_2x({CONFIG: main}):
