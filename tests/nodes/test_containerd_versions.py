@@ -108,7 +108,11 @@ def serving(node):
 @pytest.mark.feature("H2")
 @pytest.mark.feature("J10")
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("laid_out", ["as shipped", "kubeadm", "gardener 2"], indirect=True)
+@pytest.mark.parametrize(
+    "laid_out",
+    ["as shipped", *(pytest.param(layout, marks=pytest.mark.exhaustive) for layout in ("kubeadm", "gardener 2"))],
+    indirect=True,
+)
 def test_installed_proved_repeated_and_removed_with_one_restart_each_way_and_no_trace(laid_out):
     layout, lab = laid_out
     before = [snapshot(node) for node in lab.nodes]
@@ -135,27 +139,41 @@ def test_installed_proved_repeated_and_removed_with_one_restart_each_way_and_no_
         assert {"runc"} == serving(node)
 
 
+@pytest.mark.feature("B3")
 @pytest.mark.feature("B7")
+@pytest.mark.feature("B8")
+@pytest.mark.feature("B12")
 @pytest.mark.feature("B21")
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("laid_out", ["gardener 2"], indirect=True)
-def test_what_others_write_into_the_main_file_meanwhile_stays_and_only_our_part_goes(laid_out):
+def test_beside_imports_what_others_write_into_the_main_file_meanwhile_stays_and_only_our_part_goes(laid_out):
     _, lab = laid_out
-    run(lab, "apply", "--release", RELEASE)
+    before = [snapshot(node) for node in lab.nodes]
+    originals = [node.read(MAIN) for node in lab.nodes]
+
+    installed, restarts = run(lab, "apply", "--release", RELEASE)
+
+    assert [1, 1, 1] == restarts
+    assert ["proved"] * 3 == [installed.host(node)["proof"] for node in lab.nodes]
+    # Of the main files only those change whose containerd cannot do with a file beside them.
+    newest = lab.nodes[-1]
+    assert 0 == newest.run(f"test -e {DROP_IN}", check=False).returncode
+    assert originals[-1] == newest.read(MAIN)
+    assert [{"runc", "runsc"}] * 3 == [serving(node) for node in lab.nodes]
+    theirs = '\n[debug]\nlevel = "info"\n'
     for node in lab.nodes:
-        node.run(f"printf '\\n[debug]\\nlevel = \"info\"\\n' >> {MAIN}")
-    mains = [node.read(MAIN) for node in lab.nodes]
+        node.write("/run/theirs", theirs)
+        node.run(f"cat /run/theirs >> {MAIN} && rm /run/theirs")
 
     _, restarts = run(lab, "apply", "--release", RELEASE)
     assert [0, 0, 0] == restarts
-    run(lab, "remove", "--yes")
 
-    assert mains[-1] == lab.nodes[-1].read(MAIN)
-    for node in lab.nodes:
-        text = node.read(MAIN)
-        assert text.endswith('\n[debug]\nlevel = "info"\n')
-        assert "runsc" not in text
-        assert 0 != node.run(f"test -e {DROP_IN}", check=False).returncode
+    _, restarts = run(lab, "remove", "--yes")
+    assert [1, 1, 1] == restarts
+    for node, earlier, original in zip(lab.nodes, before, originals, strict=True):
+        assert original + theirs == node.read(MAIN), node.name
+        assert [MAIN] == [line.split(":")[0] for line in difference(earlier, snapshot(node))], node.name
+        assert {"runc"} == serving(node)
 
 
 @pytest.mark.feature("B8")
