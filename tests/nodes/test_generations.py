@@ -1,4 +1,8 @@
-"""Generations on a real node with real pods: kept while needed, collected when not, gone back to by one rename."""
+"""Generations on a real node with real pods: kept while needed, collected when not, gone back to by one rename.
+
+The tests share one installation. Each says which generations it wants on the node (`stand`) and what is missing is made,
+which is a rename as a rule. After the last of them everything is removed, to the byte.
+"""
 
 from __future__ import annotations
 
@@ -16,38 +20,66 @@ from orchestrator.lab.pods import Pods
 from orchestrator.lab.tree import difference, snapshot
 
 OLD, NEW = "20260224.0", "20260905.0"
-BASE = "/opt/gvisor-nodes"
+BASE, JOURNAL = "/opt/gvisor-nodes", "/var/lib/gvisor-nodes/journal.json"
+
+# A generation is a release and flags. The flags of the old one tell whether they come back with it.
+BEFORE, AFTER, LATER = USUAL = (OLD, "net-raw=true"), (NEW,), (NEW, "debug=true")
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
 pytestmark = pytest.mark.timeout(1800)  # many applies, each of them some seconds, on machines that do more
 
-# What ten minutes later looks like to the node: every generation stopped being current so much earlier.
+UP = pytest.param(BEFORE, AFTER, id="up")
+DOWN = pytest.param(AFTER, BEFORE, id="down", marks=pytest.mark.exhaustive)
+
+# What ten minutes later looks like to the node: the generation stopped being current so much earlier.
 AGE = """python3 -c '
 import json
 path = "/var/lib/gvisor-nodes/journal.json"
 data = json.load(open(path))
-for moment in data["generations"]["retired"].values():
-    moment["seconds"] -= 601
+data["generations"]["retired"]["%s"]["seconds"] -= 601
 json.dump(data, open(path, "w"))
 '"""
 
 
 @pytest.fixture(scope="module")
-def fresh(lab):
+def bare(lab):
+    """What the first node is without gVisor; after all tests everything goes again, to the byte."""
     lab.ensure_release(OLD)
     node = lab.nodes[0]
-    gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
-    return snapshot(node)
+    take_away(lab, node)
+    before = snapshot(node)
+    yield before
+    take_away(lab, node)
+    assert [] == difference(before, snapshot(node))
+
+
+@pytest.fixture(scope="module")
+def too_early(lab, bare):
+    """What a rollback said before there was anything, and with one generation; then there are two."""
+    limit = ("--limit", lab.nodes[0].name)
+    said = [gvisor_nodes("rollback", *limit, inventory=lab.inventory)]
+    gvisor_nodes("apply", *wish(BEFORE), *limit, inventory=lab.inventory)
+    said.append(gvisor_nodes("rollback", *limit, inventory=lab.inventory))
+    gvisor_nodes("apply", *wish(AFTER), *limit, inventory=lab.inventory)
+    return said
+
+
+def take_away(lab, node):
+    if node.run(f"test -e {BASE} -o -e {JOURNAL}", check=False).returncode == 0:
+        removed = gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
+        assert 0 == removed.rc, removed.stderr
 
 
 @pytest.fixture
-def node(lab, fresh):
-    """The first node without gVisor; afterwards everything goes again, to the byte."""
-    node = lab.nodes[0]
-    yield node
-    removed = gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
-    assert 0 == removed.rc, removed.stderr
-    assert [] == difference(fresh, snapshot(node))
+def node(lab, too_early):
+    """The first node, as the test before left it."""
+    return lab.nodes[0]
+
+
+@pytest.fixture
+def nothing(lab, node):
+    """No gVisor is on the node."""
+    take_away(lab, node)
 
 
 @pytest.fixture
@@ -63,6 +95,48 @@ def do(lab, node):
 
 
 @pytest.fixture
+def stand(lab, node, do):
+    """``stand(a, b)``: these generations are on the node, ``b`` is current and ``a`` was before it; returns their numbers.
+
+    There may be others of the usual ones, where all that is wanted is usual.
+    """
+
+    def make(*wanted):
+        may_be = {*wanted, *USUAL} if {*wanted} <= {*USUAL} else {*wanted}
+        if {*lately(node).values()} - may_be:
+            take_away(lab, node)
+        there = tuple(lately(node).values())
+        done = next(n for n in range(len(wanted), -1, -1) if there[len(there) - n :] == wanted[:n])
+        for generation in wanted[done:]:
+            do("apply", *wish(generation))
+        numbers = {generation: number for number, generation in lately(node).items()}
+        return [numbers[generation] for generation in wanted]
+
+    return make
+
+
+def lately(node):
+    """The generations of the node by their numbers, in the order in which they were current last."""
+    if node.run(f"test -e {JOURNAL}", check=False).returncode:
+        return {}
+    known = journal(node)["generations"]
+    made = {number: known["made"][number] for number in [*reversed(known["history"]), known["current"]]}
+    return {
+        number: (one["release"], *(flag.removeprefix("--") for flag in one["flags"].split()))
+        for number, one in made.items()
+    }
+
+
+def journal(node):
+    return json.loads(node.read(JOURNAL))
+
+
+def wish(generation):
+    release, *flags = generation
+    return ["--release", release, *(word for flag in flags for word in ("--flag", flag))]
+
+
+@pytest.fixture
 def pods(node):
     with Pods(node) as pods:
         yield pods
@@ -73,8 +147,8 @@ def steps(host):
     return [step["step"] for step in host["steps"]]
 
 
-def age(node):
-    node.run(AGE, check=True)
+def age(node, number):
+    node.run(AGE % number, check=True)
 
 
 def wait_until_nothing_runs(node, release):
@@ -95,165 +169,17 @@ def size(node):
     return int(node.run(f"du -s {BASE}", check=True).stdout.split()[0])
 
 
-@pytest.mark.feature("A12")
-@pytest.mark.feature("A13")
-@pytest.mark.parametrize(("first", "second"), [(OLD, NEW), (NEW, OLD)], ids=["up", "down"])
-def test_a_pods_generation_stays_while_it_runs_and_is_collected_when_nothing_needs_it(do, node, pods, first, second):
-    do("apply", "--release", first)
-    before = starts(node)
-    pod = pods.run("runsc", "cart", namespace="shop")
-    container = pod.start_container("main")
+def test_a_rollback_that_cannot_be_is_refused_and_changes_nothing(do, node, lab, too_early, stand, tmp_path):
+    assert [4, 4] == [answer.rc for answer in too_early]
+    without, alone = (json.dumps(answer.host(node)) for answer in too_early)
+    assert "not installed" in without
+    assert "there is no generation to go back to" in alone
 
-    switched = do("apply", "--release", second)
-    assert ("proved", 0, "2") == (switched["proof"], switched["restarts"], current(node))
-    again = do("apply", "--release", second)
-    assert (["probe", "report"], 1) == (steps(again), again["round_trips"])
-
-    # The pod goes on in the old release, with new containers too; a new pod has the new one.
-    assert f"{BASE}/releases/{first}/runsc" == node.run(f"readlink /proc/{pod.pid()}/exe").stdout.strip()
-    later = pod.start_container("later")
-    assert (0, 0) == (pod.exec(container, ["true"]).code, pod.exec(later, ["true"]).code)
-    other = pods.run("runsc", "till", namespace="shop")
-    assert f"{BASE}/releases/{second}/runsc" == node.run(f"readlink /proc/{other.pid()}/exe").stdout.strip()
-
-    planned = do("plan", "--release", second)
-    assert not planned["needed"]
-    assert [("shop", "cart", "1", first)] == [
-        (one["namespace"], one["name"], one["generation"], one["release"]) for one in planned["pods"]
-    ]
-    assert {"1": 1, "2": 1} == do("status", "--release", second)["pods"]
-    other.remove()
-
-    # Neither current nor the one to go back to any more; old enough; but the pod needs it.
-    do("apply", "--release", second, "--flag", "net-raw=true")
-    age(node)
-    kept = {one["generation"]: one["kept"] for one in do("generations")["generations"]}
-    assert {"3": "current", "2": "kept for a rollback", "1": "1 pod needs it"} == kept
-    assert ["probe", "report"] == steps(do("apply", "--release", second, "--flag", "net-raw=true"))
-    assert 0 == pod.exec(container, ["true"]).code
-    pod.remove()
-    wait_until_nothing_runs(node, first)
-
-    planned = do("plan", "--release", second, "--flag", "net-raw=true")
-    assert ["generation 1", f"release {first}"] == [change["what"] for change in planned["changes"]]
-    assert not planned["restart"]
-    filled = size(node)
-    checked = do("apply", "--check", "--diff", "--release", second, "--flag", "net-raw=true")
-    assert "collect" in steps(checked)
-    assert ["1", "2", "3"] == listed(node, "generations")
-
-    collected = do("apply", "--release", second, "--flag", "net-raw=true")
-    assert "changed" == collected["outcome"]
-    assert not {"proof", "seal", "containerd", "release"} & set(steps(collected))
-    assert 3 == collected["round_trips"]
-    assert ["2", "3"] == listed(node, "generations")
-    assert [second] == listed(node, "releases")
-    assert filled - size(node) > 50_000
-    assert 0 == node.run("test ! -e /run/gvisor-nodes/lease.json").returncode
-    assert ["probe", "report"] == steps(do("apply", "--release", second, "--flag", "net-raw=true"))
-    assert before == starts(node)
-
-
-@pytest.mark.feature("A13")
-def test_a_pod_that_starts_after_the_plan_keeps_what_the_plan_called_unused(do, node, lab, pods):
-    """The node looks again: here the record appears while the controller only knows its own probe."""
-    do("apply", "--release", OLD)
-    do("apply")
-    do("apply", "--flag", "net-raw=true")
-    age(node)
-    # Between the probe under the lease and the collection, which are two calls: the bundle comes with the seal's write.
-    bundle = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/late"
-    wait = f"until [ -e /run/gvisor-nodes/lease.json ]; do sleep 0.02; done; mkdir -p {bundle}"
-    record = f"echo 1 > {bundle}/.gvisor-nodes-generation"
-    node.run(f"timeout 100 sh -c '{wait}; {record}' >/dev/null 2>&1 & :", check=True)
-    try:
-        host = do("apply", "--flag", "net-raw=true")
-        assert "1" in listed(node, "generations")
-        assert OLD in listed(node, "releases")
-        collect = [step for step in host["steps"] if step["step"] == "collect"]
-        assert not collect or "a pod needs it" in collect[0]["message"]
-    finally:
-        node.run(f"rm -r {bundle}", check=True)
-
-
-@pytest.mark.feature("A12")
-def test_pods_whose_generation_somebody_deleted_are_named(do, node, pods):
-    do("apply", "--release", OLD)
-    pod = pods.run("runsc", "cart", namespace="shop")
-    do("apply")
-    node.run(f"mv {BASE}/generations/1 /root/1", check=True)
-    try:
-        (affected,) = do("plan")["pods"]
-    finally:
-        node.run(f"mv /root/1 {BASE}/generations/1", check=True)
-
-    assert ("cart", "1", OLD) == (affected["name"], affected["generation"], affected["release"])
-    assert "its generation is not on the node" in affected["note"]
-    pod.remove()
-
-
-def test_a_rollback_is_one_rename_proved_and_sealed_and_twice_it_goes_forward(do, node, lab):
-    do("apply", "--release", OLD, "--flag", "debug=true")
-    do("apply")
-    before = starts(node)
-
-    planned = do("rollback", "--check", "--diff")
-    assert ["generation 1", "a sandbox that starts"] == [change["what"] for change in planned["changes"]]
-    assert "2" == current(node)
-
-    host = do("rollback")
-    assert ("1", OLD, "proved", 0) == (current(node), host["release"], host["proof"], host["restarts"])
-    assert 4 == host["round_trips"]
-    sealed = json.loads(node.read("/var/lib/gvisor-nodes/journal.json"))["sealed"]
-    assert (OLD, 1) == (sealed["release"], sealed["generation"])
-    assert "--debug=true" in sealed["flags"]
-
-    # The inventory wants something else, and says so; who wants what was gone back to has nothing to do.
-    planned = do("plan")
-    assert ["generation 2", "a sandbox that starts"] == [change["what"] for change in planned["changes"]]
-    assert ["probe", "report"] == steps(do("apply", "--release", OLD, "--flag", "debug=true"))
-    do("verify", "--release", OLD, "--flag", "debug=true")
-    assert "the node is not as it should be" in json.dumps(do("verify", rc=3))
-
-    host = do("rollback")
-    assert ("2", NEW) == (current(node), host["release"])
-    assert ["probe", "report"] == steps(do("apply"))
-    assert ["probe", "report"] == steps(do("rollback", "--to", "2"))
-    assert "1" == (do("rollback", "--to", "1"), current(node))[1]
-    assert before == starts(node)
-
-
-def test_a_rollback_whose_proof_fails_puts_back_what_was_there(do, node):
-    do("apply", "--release", OLD)
-    do("apply")
-    shim = f"{BASE}/releases/{OLD}/containerd-shim-runsc-v1"
-    # Damaged so that only running it tells: same size, same time, same mode.
-    node.run(
-        f"cp -p {shim} /root/shim && printf 'x%.0s' $(seq 64) | dd of={shim} conv=notrunc status=none"
-        f" && touch -r /root/shim {shim}",
-        check=True,
-    )
-    host = do("rollback", rc=3)
-    assert "proof" in {step["step"] for step in host["steps"] if step["status"] == "failed"}
-    assert "generation 2 is current again" in {step["message"] for step in host["steps"]}
-    assert "2" == current(node)
-    assert ["probe", "report"] == steps(do("apply"))
-
-    node.run(f"cp -p /root/shim {shim} && rm /root/shim", check=True)
-    assert "proved" == do("rollback")["proof"]
-
-
-def test_a_rollback_that_cannot_be_is_refused_and_changes_nothing(do, node, lab, tmp_path):
-    assert "not installed" in json.dumps(do("rollback", rc=4))
-    do("apply", "--release", OLD)
-    refused = do("rollback", rc=4)
-    assert "there is no generation to go back to" in json.dumps(refused)
-
-    do("apply")
+    old, _ = stand(BEFORE, AFTER)
     node.run(f"truncate -s 1000 {BASE}/releases/{OLD}/runsc", check=True)
     before = snapshot(node)
     refused = json.dumps(do("rollback", rc=4))
-    assert f"release {OLD} of generation 1 cannot be trusted" in refused
+    assert f"release {OLD} of generation {old} cannot be trusted" in refused
     assert f"gvisor-nodes apply --release {OLD}" in refused
     assert [] == difference(before, snapshot(node))
 
@@ -269,16 +195,64 @@ def test_a_rollback_that_cannot_be_is_refused_and_changes_nothing(do, node, lab,
     node.run("rm /run/gvisor-nodes/lease.json", check=True)
 
     # What the remedy says, done: the release is placed anew, and rolling back works again.
-    do("apply", "--release", OLD)
-    assert "1" == current(node)
-    do("apply")
+    do("apply", *wish(BEFORE))
+    assert old == current(node)
+    do("apply", *wish(AFTER))
     assert "proved" == do("rollback")["proof"]
 
 
+def test_a_rollback_whose_proof_fails_puts_back_what_was_there(do, node, stand):
+    _, here = stand(AFTER, BEFORE)
+    shim = f"{BASE}/releases/{NEW}/containerd-shim-runsc-v1"
+    # Damaged so that only running it tells: same size, same time, same mode.
+    node.run(
+        f"cp -p {shim} /root/shim && printf 'x%.0s' $(seq 64) | dd of={shim} conv=notrunc status=none"
+        f" && touch -r /root/shim {shim}",
+        check=True,
+    )
+    host = do("rollback", rc=3)
+    assert "proof" in {step["step"] for step in host["steps"] if step["status"] == "failed"}
+    assert f"generation {here} is current again" in {step["message"] for step in host["steps"]}
+    assert here == current(node)
+    assert ["probe", "report"] == steps(do("apply", *wish(BEFORE)))
+
+    node.run(f"cp -p /root/shim {shim} && rm /root/shim", check=True)
+    assert "proved" == do("rollback")["proof"]
+
+
+def test_a_rollback_is_one_rename_proved_and_sealed_and_twice_it_goes_forward(do, node, stand):
+    old, new = stand(BEFORE, AFTER)
+    before = starts(node)
+
+    planned = do("rollback", "--check", "--diff")
+    assert [f"generation {old}", "a sandbox that starts"] == [change["what"] for change in planned["changes"]]
+    assert new == current(node)
+
+    host = do("rollback")
+    assert (old, OLD, "proved", 0) == (current(node), host["release"], host["proof"], host["restarts"])
+    assert 4 == host["round_trips"]
+    sealed = journal(node)["sealed"]
+    assert (OLD, int(old)) == (sealed["release"], sealed["generation"])
+    assert "--net-raw=true" in sealed["flags"]
+
+    # The inventory wants something else, and says so; who wants what was gone back to has nothing to do.
+    planned = do("plan")
+    assert [f"generation {new}", "a sandbox that starts"] == [change["what"] for change in planned["changes"]]
+    assert ["probe", "report"] == steps(do("apply", *wish(BEFORE)))
+    do("verify", *wish(BEFORE))
+    assert "the node is not as it should be" in json.dumps(do("verify", rc=3))
+
+    host = do("rollback")
+    assert (new, NEW) == (current(node), host["release"])
+    assert ["probe", "report"] == steps(do("apply"))
+    assert ["probe", "report"] == steps(do("rollback", "--to", new))
+    assert old == (do("rollback", "--to", old), current(node))[1]
+    assert before == starts(node)
+
+
 @pytest.mark.feature("J3")
-def test_a_plain_ansible_playbook_rolls_back_too(do, node, lab):
-    do("apply", "--release", OLD)
-    do("apply")
+def test_a_plain_ansible_playbook_rolls_back_too(node, lab, stand):
+    new, old = stand(AFTER, BEFORE)
     program = Path(sys.executable).with_name("ansible-playbook")
 
     def play(*more):
@@ -286,16 +260,117 @@ def test_a_plain_ansible_playbook_rolls_back_too(do, node, lab):
         return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PLAYBOOKS.parent, timeout=300)
 
     done = play()
-    assert (0, "1") == (done.returncode, current(node)), done.stdout
-    done = play("-e", "runsc_rollback_generation=2")
-    assert (0, "2") == (done.returncode, current(node)), done.stdout
-    assert "changed=0" in play("-e", "runsc_rollback_generation=2").stdout
+    assert (0, new) == (done.returncode, current(node)), done.stdout
+    done = play("-e", f"runsc_rollback_generation={old}")
+    assert (0, old) == (done.returncode, current(node)), done.stdout
+    assert "changed=0" in play("-e", f"runsc_rollback_generation={old}").stdout
+
+
+@pytest.mark.feature("A12")
+@pytest.mark.feature("A13")
+@pytest.mark.parametrize(("first", "second"), [UP, DOWN])
+def test_a_pods_generation_stays_while_it_runs_and_is_named_even_when_somebody_deleted_it(
+    do, node, pods, stand, first, second
+):
+    _, one = stand(second, first)
+    before = starts(node)
+    pod = pods.run("runsc", "cart", namespace="shop")
+    container = pod.start_container("main")
+
+    switched = do("apply", *wish(second))
+    two = current(node)
+    assert one != two
+    assert ("proved", 0) == (switched["proof"], switched["restarts"])
+    again = do("apply", *wish(second))
+    assert (["probe", "report"], 1) == (steps(again), again["round_trips"])
+
+    # The pod goes on in the old release, with new containers too; a new pod has the new one.
+    assert f"{BASE}/releases/{first[0]}/runsc" == node.run(f"readlink /proc/{pod.pid()}/exe").stdout.strip()
+    later = pod.start_container("later")
+    assert (0, 0) == (pod.exec(container, ["true"]).code, pod.exec(later, ["true"]).code)
+    other = pods.run("runsc", "till", namespace="shop")
+    assert f"{BASE}/releases/{second[0]}/runsc" == node.run(f"readlink /proc/{other.pid()}/exe").stdout.strip()
+
+    planned = do("plan", *wish(second))
+    assert not planned["needed"]
+    assert [("shop", "cart", one, first[0], "")] == [
+        (each["namespace"], each["name"], each["generation"], each["release"], each["note"]) for each in planned["pods"]
+    ]
+    node.run(f"mv {BASE}/generations/{one} /root/deleted", check=True)
+    try:
+        (affected,) = do("plan", *wish(second))["pods"]
+    finally:
+        node.run(f"mv /root/deleted {BASE}/generations/{one}", check=True)
+    assert ("cart", one, first[0]) == (affected["name"], affected["generation"], affected["release"])
+    assert "its generation is not on the node" in affected["note"]
+    assert {one: 1, two: 1} == do("status", *wish(second))["pods"]
+    other.remove()
+
+    # Neither current nor the one to go back to any more; old enough; but the pod needs it.
+    third = (second[0], "debug=true")
+    do("apply", *wish(third))
+    age(node, one)
+    kept = {each["generation"]: each["kept"] for each in do("generations")["generations"]}
+    assert {current(node): "current", two: "kept for a rollback", one: "1 pod needs it"}.items() <= kept.items()
+    assert ["probe", "report"] == steps(do("apply", *wish(third)))
+    assert 0 == pod.exec(container, ["true"]).code
+    assert before == starts(node)
+    pod.remove()
+    wait_until_nothing_runs(node, first[0])
+
+
+@pytest.mark.feature("A13")
+def test_a_pod_that_starts_after_the_plan_keeps_what_the_plan_called_unused(do, node, stand):
+    """The node looks again: here the record appears while the controller only knows its own probe."""
+    unused, _, _ = stand(BEFORE, AFTER, LATER)
+    age(node, unused)
+    # Between the probe under the lease and the collection, which are two calls: the bundle comes with the seal's write.
+    bundle = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/late"
+    wait = f"until [ -e /run/gvisor-nodes/lease.json ]; do sleep 0.02; done; mkdir -p {bundle}"
+    record = f"echo {unused} > {bundle}/.gvisor-nodes-generation"
+    node.run(f"timeout 100 sh -c '{wait}; {record}' >/dev/null 2>&1 & :", check=True)
+    try:
+        host = do("apply", *wish(LATER))
+        assert unused in listed(node, "generations")
+        assert OLD in listed(node, "releases")
+        collect = [step for step in host["steps"] if step["step"] == "collect"]
+        assert not collect or "a pod needs it" in collect[0]["message"]
+    finally:
+        node.run(f"rm -r {bundle}", check=True)
+
+
+@pytest.mark.feature("A13")
+@pytest.mark.parametrize(("first", "second"), [UP, DOWN])
+def test_a_generation_and_its_release_are_collected_when_nothing_needs_them(do, node, stand, first, second):
+    third = (second[0], "debug=true")
+    one, two, three = stand(first, second, third)
+    age(node, one)
+    before = starts(node)
+
+    planned = do("plan", *wish(third))
+    assert [f"generation {one}", f"release {first[0]}"] == [change["what"] for change in planned["changes"]]
+    assert not planned["restart"]
+    filled = size(node)
+    checked = do("apply", "--check", "--diff", *wish(third))
+    assert "collect" in steps(checked)
+    assert {one, two, three} == set(listed(node, "generations"))
+
+    collected = do("apply", *wish(third))
+    assert "changed" == collected["outcome"]
+    assert not {"proof", "seal", "containerd", "release"} & set(steps(collected))
+    assert 3 == collected["round_trips"]
+    assert {two, three} == set(listed(node, "generations"))
+    assert [second[0]] == listed(node, "releases")
+    assert filled - size(node) > 50_000
+    assert 0 == node.run("test ! -e /run/gvisor-nodes/lease.json").returncode
+    assert ["probe", "report"] == steps(do("apply", *wish(third)))
+    assert before == starts(node)
 
 
 @pytest.mark.feature("H5")
 @pytest.mark.exhaustive
 @pytest.mark.timeout(900)
-def test_a_rollback_killed_at_any_step_is_done_or_undone_by_the_next_run(do, node, lab, fragile):  # noqa: F811
+def test_a_rollback_killed_at_any_step_is_done_or_undone_by_the_next_run(do, node, nothing, fragile):  # noqa: F811
     do("apply", "--release", OLD)
     do("apply")
     limit = ("--limit", node.name)
@@ -312,7 +387,7 @@ def test_a_rollback_killed_at_any_step_is_done_or_undone_by_the_next_run(do, nod
         answer = gvisor_nodes("rollback", *wanted, *limit, inventory=fragile)
         assert 0 == answer.rc, (step, answer.stderr)
         assert wanted[1] == current(node)
-        sealed = json.loads(node.read("/var/lib/gvisor-nodes/journal.json"))["sealed"]
+        sealed = journal(node)["sealed"]
         assert wanted[1] == str(sealed["generation"]), step
         if step % 2:
             do("rollback", "--to", "2")
@@ -326,13 +401,13 @@ def test_a_rollback_killed_at_any_step_is_done_or_undone_by_the_next_run(do, nod
 @pytest.mark.feature("H5")
 @pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
-def test_a_collection_killed_at_any_step_is_finished_by_the_next_apply(do, node, lab, fragile, fresh):  # noqa: F811
+def test_a_collection_killed_at_any_step_is_finished_by_the_next_apply(do, node, nothing, fragile, bare):  # noqa: F811
     limit = ("--limit", node.name)
     step, killed = 0, True
     while killed:
         for arguments in (("--release", OLD), (), ("--flag", "net-raw=true")):
             do("apply", *arguments)
-        age(node)
+        age(node, "1")
         kill_at(node, step)
         gvisor_nodes("apply", "--flag", "net-raw=true", *limit, inventory=fragile)
         killed = was_killed(node)
@@ -344,7 +419,7 @@ def test_a_collection_killed_at_any_step_is_finished_by_the_next_apply(do, node,
             assert [NEW] == listed(node, "releases"), step
         removed = gvisor_nodes("remove", "--yes", *limit, inventory=fragile)
         assert 0 == removed.rc, (step, removed.stderr)
-        assert [] == difference(fresh, snapshot(node)), step
+        assert [] == difference(bare, snapshot(node)), step
         step += 1
 
     assert step > 8
