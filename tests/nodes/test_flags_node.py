@@ -18,7 +18,7 @@ from orchestrator.lab import capabilities
 from orchestrator.lab.artifacts import LabReleases
 from orchestrator.lab.tree import difference, snapshot
 
-RELEASE = "20260905.0"
+RELEASE, OLD = "20260905.0", "20250205.0"
 OTHER = "20260401.0"  # between two releases that the catalogue was made from
 PROVED = {
     "control-rpc-stop-timeout": "90s",
@@ -38,20 +38,24 @@ PROVED = {
 }
 
 
-@pytest.fixture
-def target(lab):
-    node = lab.nodes[1]
-    yield node
-    gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
+@pytest.fixture(scope="module")
+def removed(lab):
+    """After the last test; each is about a change, from whatever the one before it left."""
+    yield
+    assert 0 == gvisor_nodes("remove", "--yes", inventory=lab.inventory).rc
 
 
 @pytest.fixture
-def inventory(lab, target, tmp_path):
-    """Write the lab's inventory with one host and other variables; return its path."""
+def inventory(lab, removed, tmp_path):
+    """Write the lab's inventory with other variables for all and for each of the given hosts; return its path.
 
-    def write(**variables):
+    A host is a name with the node that it leads to, and variables of its own.
+    """
+
+    def write(hosts, **variables):
         content = yaml.safe_load(lab.inventory.read_text())
-        content["all"]["hosts"] = {target.name: content["all"]["hosts"][target.name]}
+        known = content["all"]["hosts"]
+        content["all"]["hosts"] = {name: known[node.name] | own for name, (node, own) in hosts.items()}
         content["all"]["vars"].update(variables)
         path = tmp_path / "inventory.yml"
         path.write_text(yaml.safe_dump(content))
@@ -91,68 +95,88 @@ def relabelled(tmp_path):
     shutil.rmtree(tmp_path / "artifacts")
 
 
+FORBIDDEN = {
+    "network": ({"network": "host"}, {}, "flag network=host is not allowed by policy"),
+    "host-uds": ({"host-uds": "all"}, {"allow": {"host-uds": ["open"]}}, "flag host-uds=all is not allowed by policy"),
+    "debug": ({"debug": "true"}, {"base": "none"}, "flag debug=true is not allowed by policy"),
+    "root": ({"root": "/run/x"}, {}, "flag root cannot be set"),
+    "policy": (
+        {"debug": "true"},
+        {"allow": {"systemd-cgroup": "any"}},
+        "runsc_flags_policy cannot allow systemd-cgroup",
+    ),
+}
+
+
 @pytest.mark.feature("F2")
 @pytest.mark.feature("F5")
-def test_what_policy_forbids_never_reaches_a_node(target, inventory):
-    before = snapshot(target)
-    cases = [
-        ({"network": "host"}, {}, "flag network=host is not allowed by policy"),
-        ({"host-uds": "all"}, {"allow": {"host-uds": ["open"]}}, "flag host-uds=all is not allowed by policy"),
-        ({"debug": "true"}, {"base": "none"}, "flag debug=true is not allowed by policy"),
-        ({"root": "/run/x"}, {}, "flag root cannot be set"),
-        ({"debug": "true"}, {"allow": {"systemd-cgroup": "any"}}, "runsc_flags_policy cannot allow systemd-cgroup"),
-    ]
-    for flags, policy, message in cases:
-        answer = gvisor_nodes("apply", inventory=inventory(runsc_flags=flags, runsc_flags_policy=policy))
-        assert 2 == answer.rc, answer.stderr
-        bad = answer.bad_step(target)
+def test_what_policy_forbids_never_reaches_a_node(lab, inventory):
+    node = lab.nodes[1]
+    before = snapshot(node)
+    hosts = {
+        name: (node, {"runsc_flags": flags, "runsc_flags_policy": policy})
+        for name, (flags, policy, _) in FORBIDDEN.items()
+    }
+    answer = gvisor_nodes("apply", inventory=inventory(hosts))
+
+    assert 2 == answer.rc, answer.stderr
+    assert FORBIDDEN.keys() == answer.hosts.keys()
+    for name, (_, _, message) in FORBIDDEN.items():
+        (bad,) = answer.hosts[name]["steps"]
         assert ("probe", "invalid", message) == (bad["step"], bad["status"], bad["message"])
         assert bad["remedy"]
-    named = gvisor_nodes("apply", "--flag", "network=host", inventory=inventory())
+
+    named = gvisor_nodes("apply", "--flag", "network=host", "--limit", node.name, inventory=lab.inventory)
 
     assert 2 == named.rc
-    assert "not allowed by policy" in named.bad_step(target)["message"]
-    assert [] == difference(before, snapshot(target))
-
-
-@pytest.mark.feature("F1")
-@pytest.mark.parametrize("release", [RELEASE, "20250205.0"])
-def test_flags_that_policy_allows_are_carried_by_the_sandbox(lab, target, inventory, release):
-    lab.ensure_release(release)
-    flags = {**PROVED}
-    if release == "20250205.0":
-        del flags["control-rpc-stop-timeout"]
-        flags["watchdog-action"] = "panic"
-    policy = {"base": "default", "allow": {"network": ["host"], "host-uds": "any", "watchdog-action": "any"}}
-    path = inventory(runsc_release=release, runsc_flags=flags, runsc_flags_policy=policy)
-    answer = gvisor_nodes("apply", inventory=path)
-
-    assert 0 == answer.rc, answer.stderr
-    assert "proved" == answer.host(target)["proof"]
-    current = target.read("/opt/gvisor-nodes/current").strip()
-    lines = target.read(f"/opt/gvisor-nodes/generations/{current}/flags").splitlines()
-    assert sorted(lines) == lines
-    assert len(flags) == len(lines)
-    assert {"--network=host", "--host-uds=open", "--panic-signal=12"} <= set(lines)
+    assert "not allowed by policy" in named.bad_step(node)["message"]
+    assert [] == difference(before, snapshot(node))
 
 
 @pytest.mark.feature("F3")
-def test_a_flag_that_only_the_binary_refuses_is_refused_before_anything_is_uploaded(target, inventory, relabelled):
-    before = snapshot(target)
-    answer = gvisor_nodes("apply", inventory=inventory(**relabelled, runsc_flags={"in-sandbox-cgroup": "v2"}))
+def test_a_flag_that_only_the_binary_refuses_is_refused_before_anything_is_uploaded(lab, inventory, relabelled):
+    installed, without = lab.nodes
+    before = snapshot(without)
+    unknown = {"runsc_flags": {"in-sandbox-cgroup": "v2"}}
 
-    assert 2 == answer.rc, answer.stderr
-    bad = answer.bad_step(target)
-    assert ("release", "invalid") == (bad["step"], bad["status"])
-    assert f"runsc {OTHER} refuses the flags --in-sandbox-cgroup=v2" == bad["message"]
-    assert "flag provided but not defined: -in-sandbox-cgroup" == bad["cause"]
-    assert [] == difference(before, snapshot(target))
+    def refused(answer, node):
+        assert 2 == answer.rc, json.dumps(answer.document)
+        bad = answer.bad_step(node)
+        assert ("release", "invalid") == (bad["step"], bad["status"])
+        assert f"runsc {OTHER} refuses the flags --in-sandbox-cgroup=v2" == bad["message"]
+        assert "flag provided but not defined: -in-sandbox-cgroup" == bad["cause"]
+
+    hosts = {installed.name: (installed, {}), without.name: (without, unknown)}
+    answer = gvisor_nodes("apply", inventory=inventory(hosts, **relabelled))
+    refused(answer, without)
+    assert "proved" == answer.host(installed)["proof"], "the refusal is one node's alone"
+    assert [] == difference(before, snapshot(without))
 
     # The same as a change of flags alone: the generation that is current stays, and no other is made.
-    assert 0 == gvisor_nodes("apply", inventory=inventory(**relabelled)).rc
-    installed = snapshot(target)
-    again = gvisor_nodes("apply", inventory=inventory(**relabelled, runsc_flags={"in-sandbox-cgroup": "v2"}))
+    before = snapshot(installed)
+    again = gvisor_nodes("apply", inventory=inventory({installed.name: (installed, unknown)}, **relabelled))
+    refused(again, installed)
+    assert [] == difference(before, snapshot(installed))
 
-    assert 2 == again.rc, json.dumps(again.document)
-    assert "refuses the flags" in again.bad_step(target)["message"]
-    assert [] == difference(installed, snapshot(target))
+
+@pytest.mark.feature("F1")
+def test_flags_that_policy_allows_are_carried_by_the_sandbox_whatever_its_release(lab, inventory):
+    lab.ensure_release(OLD)
+    old = {name: value for name, value in PROVED.items() if name != "control-rpc-stop-timeout"}
+    wishes = {RELEASE: PROVED, OLD: {**old, "watchdog-action": "panic"}}
+    hosts = {
+        node.name: (node, {"runsc_release": release, "runsc_flags": flags})
+        for node, (release, flags) in zip(lab.nodes, wishes.items(), strict=True)
+    }
+    policy = {"base": "default", "allow": {"network": ["host"], "host-uds": "any", "watchdog-action": "any"}}
+    answer = gvisor_nodes("apply", inventory=inventory(hosts, runsc_flags_policy=policy))
+
+    assert 0 == answer.rc, answer.stderr
+    for node, (release, flags) in zip(lab.nodes, wishes.items(), strict=True):
+        assert release == answer.host(node)["release"]
+        assert "proved" == answer.host(node)["proof"]
+        current = node.read("/opt/gvisor-nodes/current").strip()
+        lines = node.read(f"/opt/gvisor-nodes/generations/{current}/flags").splitlines()
+        assert sorted(lines) == lines
+        assert len(flags) == len(lines)
+        assert {"--network=host", "--host-uds=open", "--panic-signal=12"} <= set(lines)
