@@ -110,7 +110,8 @@ control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for t
 
 .PHONY: cluster
 cluster: control-plane ## Only the tests on a real API server, and on nodes with real kubelets
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m "not exhaustive" --durations=20
 
 .PHONY: e2e
 e2e: control-plane ## Only the tests on a cluster with real kubelets
@@ -118,7 +119,7 @@ e2e: control-plane ## Only the tests on a cluster with real kubelets
 
 .PHONY: contract
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive"
 
 .PHONY: chart
 chart: setup ## Package the chart, alone and in a registration for Gardener: dist/*.tgz and dist/controller-registration.yaml

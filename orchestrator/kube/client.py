@@ -306,13 +306,16 @@ class Client:
             headers["Authorization"] = f"Bearer {self._credentials.token.read()}"
         timeout = (_CONNECT, request.read_timeout or self._timeout)
         status = 0
+        begun = time.monotonic()
         try:
             response = self._api.call_api(
                 request.method, url, header_params=headers, body=request.body, _request_timeout=timeout
             )
             status = int(response.status)
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
-            if request.verb == "watch" and isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            # It is also raised where a server is slow to shake hands, long before it can be called silent.
+            late = time.monotonic() - begun >= timeout[1]
+            if request.verb == "watch" and late and isinstance(error, urllib3.exceptions.ReadTimeoutError):
                 raise api_error.silent(request.what) from error
             raise api_error.unreachable(request.what, _words(error)) from error
         finally:

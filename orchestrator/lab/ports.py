@@ -40,7 +40,8 @@ def free_ports(count: int) -> list[int]:
     """Ports on which nobody listens, outside the range from which the kernel takes those of outgoing connections.
 
     From that range another's connection could take one before its server listens, and a client that tries to reach a
-    stopped server could even be connected to itself.
+    stopped server could even be connected to itself. Nor does another process that asks here get one of them while this
+    one lives: between the answer and the moment when a server listens there may be seconds.
 
     Raises:
         GvisorNodesError: there are none.
@@ -52,6 +53,9 @@ def free_ports(count: int) -> list[int]:
                 sockets.append(socket.create_server((LOOPBACK, port)))
             except OSError:
                 continue
+            if not _give(sockets[-1].getsockname()[1]):
+                sockets.pop().close()
+                continue
             if len(sockets) == count:
                 return [each.getsockname()[1] for each in sockets]
     finally:
@@ -60,6 +64,22 @@ def free_ports(count: int) -> list[int]:
     raise GvisorNodesError(
         "There are no free ports", why=f"{_TRIES} were tried on {LOOPBACK}", remedy="look at them with: ss -ltn"
     )
+
+
+def _give(port: int) -> bool:
+    """Let no other process that asks for ports get this one; tell whether none has.
+
+    The name is in Linux' abstract namespace, which is one for each network, as ports are; the kernel frees it with the
+    process.
+    """
+    mine = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        mine.bind(f"\0gvisor-nodes-port-{port}")
+    except OSError:
+        mine.close()
+        return False
+    mine.detach()  # open until the process ends
+    return True
 
 
 def _candidates() -> Iterator[int]:

@@ -66,7 +66,7 @@ def _running(reflector):
         yield reflector
     finally:
         reflector.stop()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "it does not stop"
 
 

@@ -9,7 +9,7 @@ NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 
-DEADLINE = 60
+DEADLINE = 120
 
 NOBODY = "a-token-of-nobody"
 """The bearer token of a user who may do nothing."""

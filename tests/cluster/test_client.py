@@ -178,7 +178,7 @@ def test_a_watch_that_waits_is_stopped_from_another_thread(client, namespace):
 
     stops[0]()
 
-    assert ended.wait(20)
+    assert ended.wait(60)
     stops[0]()  # once more does no harm
 
 

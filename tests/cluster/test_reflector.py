@@ -106,12 +106,17 @@ def test_a_server_that_comes_back_is_followed_again_and_what_was_missed_is_learn
 
 
 def test_what_the_server_has_forgotten_is_listed_anew(own_server, kubeconfig, running, told):
-    """A restarted server remembers nothing from before: where anything was written since, it answers 410."""
+    """A restarted server remembers nothing from before: where anything was written since, it answers 410.
+
+    It may write something itself before it lists, and may not; so somebody does before it stops.
+    """
     with Client(from_file(kubeconfig(own_server)), timeout=5) as client:
         client.create(CONFIG_MAPS, config_map("default", "gone"))
         reflector = quick(client, told)
         with running(reflector):
             told.wait("added", "gone")
+            for number in range(3):
+                client.create(CONFIG_MAPS, config_map("kube-system", f"unseen-{number}"))
             own_server.stop()
             told.wait("restarted", "broken")
             own_server.start()

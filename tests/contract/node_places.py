@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 
-from landscape import NAMESPACES, NODES, Running, eventually, with_options
+from landscape import NAMESPACES, NODES, PATIENCE, Running, eventually, with_options
 
 from orchestrator.api.node import Node
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES
@@ -51,7 +51,7 @@ class Place:
     def delete(self):
         self.client.delete(CONTAINER_RUNTIMES, self.name, self.namespace)
 
-    def await_gone(self, deadline=60):
+    def await_gone(self, deadline=PATIENCE):
         eventually(lambda: self.get() is None, deadline, what=self.get)
 
     def said(self, kind="GVisorNodesReady"):

@@ -11,6 +11,7 @@ from played_kubelet import PlayedKubelet
 
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, MANAGED_RESOURCES
 from orchestrator.controller.nodes.job import JobSettings
+from orchestrator.controller.nodes.plan import Pace
 from orchestrator.controller.nodes.settings import NodesOptions
 from orchestrator.execution.job_result import JobOutcome
 
@@ -25,7 +26,8 @@ RETRYABLE = {
     "ERR_CLEANUP_CLUSTER_RESOURCES",
     "ERR_RETRYABLE_CONFIGURATION_PROBLEM",
 }
-OPTIONS = with_options(nodes=NodesOptions(job=JobSettings(image="example/gvisor-nodes:test")))
+OPTIONS = with_options(nodes=NodesOptions(job=JobSettings(image="example/gvisor-nodes:test"), pace=Pace(first=600.0)))
+"""What failed stays so until somebody has looked, also on a machine with much else to do."""
 DRIVER = "NVIDIA driver 1.2.3 is not supported by runsc"
 
 

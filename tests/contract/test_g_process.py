@@ -10,6 +10,10 @@ from landscape import SMR, Film, configuration, eventually, facts, pmr, version,
 
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, MANAGED_RESOURCES
 from orchestrator.kube.lease import LEASES
+from orchestrator.lab import gardener
+from orchestrator.lab.api_server import ApiServer
+from orchestrator.lab.control_plane import BUILD
+from orchestrator.lab.seed_objects import define
 
 HEARTBEAT = "gardener-extension-heartbeat"
 LEADER = "runtime-gvisor-leader-election"
@@ -36,7 +40,7 @@ def test_case_68_the_heartbeat_is_made_and_renewed(shoot, process):
             return len(times) > 2
 
         eventually(advanced, what=lambda: times)
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 45, "as often as was asked for: by default it would be a minute"
 
     assert ("runtime-gvisor", 1) == (first["holderIdentity"], first["leaseDurationSeconds"])
     assert "acquireTime" not in first
@@ -60,7 +64,7 @@ def test_case_69_a_heartbeat_of_somebody_else_is_adopted(shoot, process):
 
 def test_case_70_an_interval_of_zero_ends_the_process_before_it_asks_anybody(shoot, process):
     with process(heartbeat={"namespace": shoot.namespace, "renewIntervalSeconds": 0}, kubeconfig="/nowhere") as one:
-        assert 0 != one.process.wait(30)
+        assert 0 != one.process.wait(60)
 
     assert "heartbeat.renewIntervalSeconds" in one.text
     assert "/nowhere" not in one.text
@@ -86,10 +90,10 @@ def test_case_71_one_replica_leads_and_the_other_takes_over_from_a_dead_one(shoo
             first.end(signal.SIGKILL)
             begun = time.monotonic()
             shoot.deploy("b")
-            shoot.await_ready("b", deadline=60)
+            eventually(lambda: holder != lease(shoot, LEADER)["spec"]["holderIdentity"], 60, lambda: second.text)
             # The lease is 15 seconds, and a candidate looks every two.
             assert time.monotonic() - begun < 25
-            assert holder != lease(shoot, LEADER)["spec"]["holderIdentity"]
+            shoot.await_ready("b", deadline=60)
             assert wrote(second)
 
 
@@ -128,21 +132,20 @@ def test_case_72_the_endpoints_answer(shoot, process):
         assert line in text
 
 
-def test_case_72_it_is_not_ready_before_everything_is_listed(process, cluster):
-    cluster.seed.stop()
-    # An API server that has just begun does not know its roles yet, and refuses everybody but an administrator.
-    administrator = str(cluster.seed.kubeconfig_file)
-    try:
-        with process(kubeconfig=administrator) as one:
+def test_case_72_it_is_not_ready_before_everything_is_listed(process, tmp_path):
+    # A server of its own: who follows one that was away comes back later and later, and other cases wait for those.
+    with ApiServer(tmp_path / "seed") as server:
+        define(server.kubeconfig_file, gardener.definitions().find(BUILD))
+        server.stop()
+        # One that has just begun does not know its roles yet, and refuses everybody but an administrator.
+        with process(kubeconfig=str(server.kubeconfig_file)) as one:
             eventually(lambda: one.get(one.health, "/healthz")[0], 60, lambda: one.text)
             code, why = one.get(one.health, "/readyz")
             assert 503 == code
             for name in ("containerruntimes", "clusters", "managedresources"):
                 assert name in why
-            cluster.seed.start()
+            server.start()
             one.await_ready()
-    finally:
-        cluster.seed.start()
 
 
 def test_every_line_of_a_reconcile_tells_which(shoot, process):

@@ -430,7 +430,7 @@ def test_a_controller_that_is_killed_leaves_no_key_and_the_next_one_begins_anew(
         assert not marked(read, mark.CLAIM)["recorded"]
         children = processes.descendants(one.process.pid)
         one.process.send_signal(signal.SIGKILL)
-        one.process.wait(10)
+        one.process.wait(60)
         eventually(lambda: not [path for path in key_files(one.process.pid) if path.name.startswith("identity")])
         eventually(lambda: not [pid for pid in children if os.path.exists(f"/proc/{pid}")])
         for directory in Path("/dev/shm").glob(f"gvn-{one.process.pid}-*"):  # of host keys, which are public

@@ -18,6 +18,7 @@ from landscape import NODES, eventually, with_options
 from played_kubelet import PlayedKubelet
 
 from orchestrator.controller.nodes.job import JobSettings
+from orchestrator.controller.nodes.plan import Pace
 from orchestrator.controller.nodes.settings import NodesOptions
 
 POOL = {
@@ -25,7 +26,8 @@ POOL = {
     "worker.garden.sapcloud.io/group": "a",
     "worker.gardener.cloud/cri-name": "containerd",
 }
-OPTIONS = with_options(nodes=NodesOptions(job=JobSettings(image="example/gvisor-nodes:test")))
+OPTIONS = with_options(nodes=NodesOptions(job=JobSettings(image="example/gvisor-nodes:test"), pace=Pace(first=600.0)))
+"""What failed stays so until somebody has looked, also on a machine with much else to do."""
 
 
 @pytest.fixture
@@ -141,13 +143,15 @@ class Watching:
     def end(self):
         """Ctrl-C; returns the exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @contextmanager
 def watching(argv, *, terminal=False):
     ours, theirs = pty.openpty() if terminal else os.pipe()
     environment = {**os.environ, "COLUMNS": "200", "TERM": "xterm", "PYTHONUNBUFFERED": "1"}
+    # Who was started in the background of a shell does not hear Ctrl-C, nor does whom he starts.
+    argv = ["env", "--default-signal=INT", *argv]
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, env=environment)
     os.close(theirs)
     try:

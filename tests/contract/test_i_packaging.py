@@ -337,6 +337,7 @@ def test_case_86_a_whole_life_needs_the_rights_and_no_other_without_gardener(
             change(unknown="x")  # told by an event, as often as it comes
             change(unknown=None)
             change(unknown="x")
+            eventually(lambda: ("patch", "", "events") in allowed(server, "controller"), what=lambda: one.text)
             assert 0 == one.end(), one.text
         # Somebody has changed what is brought, which the next one puts right.
         wish = f"gvisor-nodes-{pool['spec']['workerPool']['name']}"

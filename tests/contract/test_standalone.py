@@ -27,6 +27,7 @@ from orchestrator.controller.definition import DEFINITIONS, definition, ensure_d
 from orchestrator.controller.installation import Installation
 from orchestrator.controller.kinds import CONFIG_MAPS, CONTAINER_RUNTIMES, RUNTIME_CLASSES, SERVICE_ACCOUNTS
 from orchestrator.controller.nodes.job import JobSettings
+from orchestrator.controller.nodes.plan import Pace
 from orchestrator.controller.nodes.settings import NodesOptions
 from orchestrator.controller.verb import TriggerMode
 from orchestrator.kube import api_error
@@ -175,7 +176,9 @@ def test_an_object_is_provided_for_without_anybody_asking(pools):
 
 @pytest.mark.feature("G3")
 def test_the_status_tells_of_nodes_and_of_nothing_that_only_gardener_has(pools):
-    options = replace(STANDALONE, nodes=NodesOptions(job=JobSettings(image="example/gvisor-nodes:test")))
+    options = replace(
+        STANDALONE, nodes=NodesOptions(job=JobSettings(image="example/gvisor-nodes:test"), pace=Pace(first=600.0))
+    )
     with node(pools, "n1") as name, PlayedKubelet(pools.client) as kubelet, Running(pools.client, options) as running:
         pools.apply()
         kubelet.ends(name, "failed", step="containerd", message="it did not start")
