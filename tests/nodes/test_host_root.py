@@ -15,9 +15,16 @@ from command import gvisor_nodes
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
 
+# The smaller of the releases; it supports a driver that the later one dropped.
+RELEASE, LATER = "20260224.0", "20260905.0"
+DROPPED = "570.86.15"  # the last release that lists it is 20260406
+COPIED = ("etc", "opt", "var")
+
+
 @pytest.fixture(scope="module")
 def root(lab, tmp_path_factory):
     """The root file system of a node, as a directory of this machine."""
+    lab.ensure_release(RELEASE)
     directory = tmp_path_factory.mktemp("rootfs")
     names = ["--exclude=proc/*", "--exclude=sys/*", "--exclude=usr/share/*", "--exclude=opt/*", "--exclude=run/*"]
     with subprocess.Popen([lab.engine.name, "export", lab.nodes[0].name], stdout=subprocess.PIPE) as export:
@@ -26,16 +33,36 @@ def root(lab, tmp_path_factory):
     return directory
 
 
-@pytest.fixture
-def inventory(lab, root, tmp_path):
+@pytest.fixture(scope="module")
+def new_root(root, tmp_path_factory):
+    """Make another such root: what nobody writes to is the same files, what an installation changes are copies."""
+    place = tmp_path_factory.mktemp("roots")
+
+    def make(name):
+        copy = place / name
+        subprocess.run(["cp", "-al", str(root), str(copy)], check=True)
+        for part in COPIED:
+            shutil.rmtree(copy / part)
+            subprocess.run(["cp", "-a", str(root / part), str(copy / part)], check=True)
+        return copy
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def inventory_of(lab, tmp_path_factory):
+    """Write an inventory of roots by the names of their hosts; return its path."""
     variables = yaml.safe_load(lab.inventory.read_text())["all"]["vars"]
-    content = {name: value for name, value in variables.items() if name.startswith("runsc_")}
-    content.update(
-        ansible_connection="local", ansible_python_interpreter=sys.executable, node_host_root=os.path.realpath(root)
-    )
-    path = tmp_path / "inventory.yml"
-    path.write_text(yaml.safe_dump({"all": {"hosts": {"tree": content}}}))
-    return path
+    common = {name: value for name, value in variables.items() if name.startswith("runsc_")}
+    common.update(ansible_connection="local", ansible_python_interpreter=sys.executable, runsc_release=RELEASE)
+
+    def write(**roots):
+        hosts = {name: {"node_host_root": os.path.realpath(root)} for name, root in roots.items()}
+        path = tmp_path_factory.mktemp("inventory") / "inventory.yml"
+        path.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": common}}))
+        return path
+
+    return write
 
 
 def tree(root):
@@ -45,8 +72,6 @@ def tree(root):
 
 def driver(root, version, *, module=None, params=True):
     """What the driver of a GPU host says of itself, in the tree."""
-    nvidia = root / "proc/driver/nvidia"
-    shutil.rmtree(nvidia, ignore_errors=True)
     for path, text in {
         "proc/driver/nvidia/version": f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  Thu Oct 19 2023\n",
         "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: Tesla T4\n",
@@ -59,28 +84,44 @@ def driver(root, version, *, module=None, params=True):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     if not params:
-        (nvidia / "params").unlink()
+        (root / "proc/driver/nvidia/params").unlink()
 
 
-@pytest.fixture
-def gpu(root, inventory):
-    """Installs and removes on a tree that then has no driver any more."""
-
-    def run(*arguments):
-        return gvisor_nodes(*arguments, inventory=inventory)
-
-    yield run
-    run("remove", "--yes")
-    for path in ("proc/driver", "sys/module"):
-        shutil.rmtree(root / path, ignore_errors=True)
+@pytest.fixture(scope="module")
+def supported(lab):
+    """The drivers that the real binary lists."""
+    runsc = lab.releases.directory / f"{RELEASE}/x86_64/runsc"
+    listed = subprocess.run([runsc, "nvproxy", "list-supported-drivers"], check=True, capture_output=True, text=True)
+    return listed.stdout.split()
 
 
-def refusal(answer):
+@pytest.fixture(scope="module")
+def gpus(supported, new_root, inventory_of):
+    """What nvproxy came to on hosts with a driver each, in one run: the answer, their roots, their trees before."""
+    drivers = {
+        "oldest": {"version": supported[0]},
+        "newest": {"version": supported[-1]},
+        "unknown": {"version": "999.999.99"},
+        "pending": {"version": "570.172.08", "module": "580.65.06"},
+        "unread": {"version": "570.172.08", "params": False},
+        "dropped": {"version": DROPPED},
+    }
+    roots = {name: new_root(name) for name in drivers}
+    before = {name: tree(root) for name, root in roots.items()}
+    for name, said in drivers.items():
+        driver(roots[name], **said)
+    answer = gvisor_nodes("apply", "--flag", "nvproxy=true", inventory=inventory_of(**roots))
     assert 4 == answer.rc, answer.stderr
-    return next(step for step in answer.hosts["tree"]["steps"] if step["status"] == "refused")
+    assert drivers.keys() == answer.hosts.keys()
+    return answer, roots, before
 
 
-def test_a_plain_directory_is_installed_into_and_cleaned_to_the_byte(root, inventory):
+def refused_step(answer, host):
+    return next(step for step in answer.hosts[host]["steps"] if step["status"] == "refused")
+
+
+def test_a_plain_directory_is_installed_into_and_cleaned_to_the_byte(root, inventory_of):
+    inventory = inventory_of(tree=root)
     before = tree(root)
     first = gvisor_nodes("apply", inventory=inventory)
 
@@ -95,89 +136,85 @@ def test_a_plain_directory_is_installed_into_and_cleaned_to_the_byte(root, inven
 
 
 @pytest.mark.feature("E6")
-def test_the_drivers_verdict_comes_from_the_real_binarys_own_list(lab, root, gpu):
-    runsc = lab.releases.directory / "20260905.0/x86_64/runsc"
-    listed = subprocess.run([runsc, "nvproxy", "list-supported-drivers"], check=True, capture_output=True, text=True)
-    supported = listed.stdout.split()
-    for version in (supported[0], supported[-1]):
-        driver(root, version)
-        answer = gpu("apply", "--flag", "nvproxy=true")
-        assert 0 == answer.rc, answer.stderr
-        assert not any("NVIDIA" in text for text in answer.hosts["tree"]["warnings"])
-        gpu("remove", "--yes")
+def test_the_drivers_verdict_comes_from_the_real_binarys_own_list(supported, gpus):
+    answer, roots, before = gpus
+    for host in ("oldest", "newest"):
+        assert "changed" == answer.hosts[host]["outcome"], answer.stderr
+        assert not any("NVIDIA" in text for text in answer.hosts[host]["warnings"])
 
-    before = tree(root)
-    driver(root, "999.99.99")
-    bad = refusal(gpu("apply", "--flag", "nvproxy=true"))
+    bad = refused_step(answer, "unknown")
 
     assert "nvproxy" == bad["step"]
-    assert "unknown to runsc 20260905.0" in bad["message"]
+    assert f"unknown to runsc {RELEASE}" in bad["message"]
     assert supported[-1] in bad["message"]
-    assert before == tree(root)
+    assert before["unknown"] == tree(roots["unknown"])
 
 
 @pytest.mark.feature("E6")
 @pytest.mark.feature("E7")
-def test_a_pending_reboot_and_unreadable_parameters_are_refused_before_anything(root, gpu):
-    before = tree(root)
-    driver(root, "570.172.08", module="580.65.06")
-    pending = refusal(gpu("apply", "--flag", "nvproxy=true"))
-    driver(root, "570.172.08", params=False)
-    unread = refusal(gpu("apply", "--flag", "nvproxy=true"))
+def test_a_pending_reboot_and_unreadable_parameters_are_refused_before_anything(gpus):
+    answer, roots, before = gpus
+    pending, unread = (refused_step(answer, host) for host in ("pending", "unread"))
 
     assert ("preflight", "preflight") == (pending["step"], unread["step"])
     assert "570.172.08, but the module's own version is 580.65.06" in pending["message"]
     assert "reboot the node" in pending["remedy"]
     assert "/proc/driver/nvidia/params cannot be read" == unread["message"]
-    assert before == tree(root)
+    for host in ("pending", "unread"):
+        assert before[host] == tree(roots[host])
 
 
 @pytest.mark.feature("E8")
-def test_a_switch_that_would_drop_the_driver_is_refused_and_told_before(lab, root, gpu):
-    lab.ensure_release("20260224.0")
-    driver(root, "570.86.15")  # the last release that lists it is 20260406
-    installed = gpu("apply", "--release", "20260224.0", "--flag", "nvproxy=true")
-    assert 0 == installed.rc, installed.stderr
-    before = tree(root)
+def test_a_switch_that_would_drop_the_driver_is_refused_and_told_before_and_a_host_without_a_gpu_passes(
+    root, gpus, inventory_of
+):
+    answer, roots, _ = gpus
+    assert "changed" == answer.hosts["dropped"]["outcome"], answer.stderr
+    inventory = inventory_of(dropped=roots["dropped"], plain=root)
+    before = tree(roots["dropped"])
 
-    planned = gpu("plan", "--release", "20260905.0", "--flag", "nvproxy=true")
-    checked = gpu("drivers", "check", "--release", "20260905.0", "--release", "20260224.0")
-    kept = refusal(gpu("apply", "--release", "20260905.0", "--flag", "nvproxy=true"))
-    silent = refusal(gpu("apply", "--release", "20260905.0"))
+    def gpu(*arguments):
+        return gvisor_nodes(*arguments, "--limit", "dropped", inventory=inventory)
 
-    assert "probably does not support this node's NVIDIA driver 570.86.15" in planned.hosts["tree"]["warnings"][0]
+    checked = gvisor_nodes("drivers", "check", "--release", LATER, "--release", RELEASE, inventory=inventory)
     assert 3 == checked.rc
-    assert ["20260905.0"] == checked.hosts["tree"]["loses_support_by"]
-    assert [("20260224.0", "supported", "node"), ("20260905.0", "known-unsupported", "controller")] == [
-        (row["release"], row["verdict"], row["basis"]) for row in checked.hosts["tree"]["releases"]
+    assert [LATER] == checked.hosts["dropped"]["loses_support_by"]
+    assert [(RELEASE, "supported", "node"), (LATER, "known-unsupported", "controller")] == [
+        (row["release"], row["verdict"], row["basis"]) for row in checked.hosts["dropped"]["releases"]
     ]
-    assert "runsc 20260224.0, which is in use, supports it" == kept["cause"]
-    assert "choose a gVisor release that supports 570.86.15 (20260224.0" in kept["remedy"]
-    assert "would drop this node's NVIDIA driver 570.86.15" in silent["message"]
-    assert before == tree(root)
+    plain = checked.hosts["plain"]
+    assert ("ok", "", [], []) == tuple(plain[name] for name in ("outcome", "driver", "releases", "loses_support_by"))
 
-    given_up = gpu("apply", "--release", "20260905.0", "--flag", "nvproxy=false")
+    planned = gpu("plan", "--release", LATER, "--flag", "nvproxy=true")
+    kept = refusal(gpu("apply", "--release", LATER, "--flag", "nvproxy=true"))
+    silent = refusal(gpu("apply", "--release", LATER))
+
+    warnings = planned.hosts["dropped"]["warnings"]
+    assert f"probably does not support this node's NVIDIA driver {DROPPED}" in warnings[0]
+    assert f"runsc {RELEASE}, which is in use, supports it" == kept["cause"]
+    assert f"choose a gVisor release that supports {DROPPED} ({RELEASE}" in kept["remedy"]
+    assert f"would drop this node's NVIDIA driver {DROPPED}" in silent["message"]
+    assert before == tree(roots["dropped"])
+
+    given_up = gpu("apply", "--release", LATER, "--flag", "nvproxy=false")
     assert 0 == given_up.rc, given_up.stderr
-    assert any("GPU containers in new pods would fail" in text for text in given_up.hosts["tree"]["warnings"])
-    again = gpu("apply", "--release", "20260224.0", "--flag", "nvproxy=true")
+    assert any("GPU containers in new pods would fail" in text for text in given_up.hosts["dropped"]["warnings"])
+    again = gpu("apply", "--release", RELEASE, "--flag", "nvproxy=true")
     assert 0 == again.rc, again.stderr
-    back = refusal(gpu("apply", "--release", "20260905.0", "--flag", "nvproxy=true"))
+    back = refusal(gpu("apply", "--release", LATER, "--flag", "nvproxy=true"))
     assert "preflight" == back["step"]  # its binary is on the node now, so the plan knows
 
 
+def refusal(answer):
+    assert 4 == answer.rc, answer.stderr
+    return refused_step(answer, "dropped")
+
+
 @pytest.mark.feature("E5")
-def test_a_plain_ansible_playbook_prints_what_is_warned_of_with_its_host(inventory):
+def test_a_plain_ansible_playbook_prints_what_is_warned_of_with_its_host(root, inventory_of):
     program = Path(sys.executable).with_name("ansible-playbook")
-    argv = [program, "-i", inventory, "-e", "runsc_release=20260817.0", PLAYBOOKS / "preflight.yml"]
+    argv = [program, "-i", inventory_of(tree=root), "-e", "runsc_release=20260817.0", PLAYBOOKS / "preflight.yml"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PLAYBOOKS.parent, timeout=300)
 
     assert 0 == done.returncode, done.stdout
     assert "tree: the shim of gVisor 20260817.0 can hang in rare cases" in " ".join(done.stderr.split())
-
-
-@pytest.mark.feature("E8")
-def test_a_host_without_a_gpu_passes_every_check(root, gpu):
-    answer = gpu("drivers", "check", "--release", "20260905.0")
-
-    assert 0 == answer.rc, answer.stderr
-    assert ("", []) == (answer.hosts["tree"]["driver"], answer.hosts["tree"]["releases"])

@@ -17,6 +17,22 @@ from orchestrator.lab.tree import difference, snapshot
 ANSIBLE = os.path.join(os.path.dirname(sys.executable), "ansible")
 
 
+@pytest.fixture(scope="module")
+def spare_lab(make_module_lab):
+    """A lab for tests that break its only node and repair it: the others' nodes are not put at risk."""
+    return make_module_lab(nodes=1)
+
+
+@pytest.fixture
+def broken(spare_lab):
+    """A node for a test that spoils files of it; they come back."""
+    node = spare_lab.nodes[0]
+    node.run("rm -rf /run/saved && mkdir /run/saved && cp -a /etc/ssh /etc/containerd /run/saved/")
+    yield node
+    node.run(f"cp -a /run/saved/ssh /run/saved/containerd /etc/ && systemctl restart ssh containerd {PAUSE_UNIT}")
+    node.wait_until_ready(timeout=60)
+
+
 def command(*arguments, check=True):
     argv = [sys.executable, "-m", "orchestrator.cli.lab", *arguments]
     return subprocess.run(argv, capture_output=True, text=True, check=check)
@@ -61,12 +77,10 @@ def test_root_admin_and_operator_log_in_and_only_operator_is_asked_for_a_passwor
     assert asked.stdout == "root\n"
 
 
-def test_another_host_key_than_the_written_one_is_refused(make_lab):
-    lab = make_lab()
-    node = lab.nodes[0]
-    node.run("rm /etc/ssh/ssh_host_ed25519_key*; systemctl restart ssh")
+def test_another_host_key_than_the_written_one_is_refused(broken):
+    broken.run("rm /etc/ssh/ssh_host_ed25519_key*; systemctl restart ssh")
 
-    refused = node.ssh(["true"])
+    refused = broken.ssh(["true"])
 
     assert refused.returncode == 255
     assert "Host key verification failed" in refused.stderr
@@ -121,46 +135,38 @@ def test_a_file_that_stays_behind_is_found(node):
         node.run("rm /opt/left-behind")
 
 
-def test_a_node_that_was_stopped_comes_back_with_its_port_and_its_keys(make_lab):
-    lab = make_lab()
-    node = lab.nodes[0]
+def test_a_node_that_was_stopped_comes_back_with_its_port_and_its_keys_and_the_command_line_tells_it(spare_lab):
+    node = spare_lab.nodes[0]
     key = node.host_key()
     node.engine.call("stop", "--time=1", node.name, what="stop")
 
-    again = Lab.up(lab.name, nodes=1)
+    again = command("up", "--name", spare_lab.name, "--nodes", "1")
 
-    assert again.nodes[0].host_key() == key
-    assert again.nodes[0].ssh(["true"]).returncode == 0
-
-
-def test_a_lab_grows_and_keeps_its_nodes(make_lab):
-    lab = make_lab()
-
-    grown = Lab.up(lab.name, nodes=2)
-
-    assert grown.nodes[0] == lab.nodes[0]
-    assert grown.nodes[1].ssh(["true"]).returncode == 0
+    assert again.stdout.strip() == str(lab_directory(spare_lab.name) / "inventory.yml")
+    assert "nodes are ready" in again.stderr
+    (found,) = Lab.load(spare_lab.name).nodes
+    assert found.port == node.port
+    assert found.host_key() == key
+    assert found.ssh(["true"]).returncode == 0
 
 
-def test_a_node_that_does_not_become_ready_is_an_error_with_its_journal(make_lab):
-    lab = make_lab()
-    lab.nodes[0].run("echo 'not toml' > /etc/containerd/config.toml; systemctl restart containerd", check=False)
+def test_a_node_that_does_not_become_ready_is_an_error_with_its_journal(broken):
+    broken.run("echo 'not toml' > /etc/containerd/config.toml; systemctl restart containerd", check=False)
 
     with pytest.raises(GvisorNodesError) as caught:
-        lab.nodes[0].wait_until_ready(timeout=20)
+        broken.wait_until_ready(timeout=20)
 
-    assert caught.value.host == lab.nodes[0].name
+    assert caught.value.host == broken.name
     assert "containerd.service is" in caught.value.why
     assert "containerd" in caught.value.why.splitlines()[-1] or "config.toml" in caught.value.why
 
 
-def test_a_node_whose_containerd_runs_without_its_cri_is_not_ready(make_lab):
-    node = make_lab(nodes=1).nodes[0]
-    node.run("sed -i '1i disabled_plugins = [\"io.containerd.grpc.v1.cri\"]' /etc/containerd/config.toml")
-    node.run("systemctl restart containerd && systemctl is-active containerd")
+def test_a_node_whose_containerd_runs_without_its_cri_is_not_ready(broken):
+    broken.run("sed -i '1i disabled_plugins = [\"io.containerd.grpc.v1.cri\"]' /etc/containerd/config.toml")
+    broken.run("systemctl restart containerd && systemctl is-active containerd")
 
     with pytest.raises(GvisorNodesError) as caught:
-        node.wait_until_ready(timeout=20)
+        broken.wait_until_ready(timeout=20)
 
     assert "its CRI plugin does not" in caught.value.why
 
@@ -171,8 +177,11 @@ def test_a_command_that_fails_on_a_node_is_an_error_with_its_words(node):
     assert node.run("exit 3", check=False).returncode == 3
 
 
-def test_down_leaves_no_container_network_volume_or_file(make_lab):
-    lab = make_lab(nodes=2)
+def test_a_lab_grows_and_keeps_its_nodes_and_down_leaves_no_container_network_volume_or_file(make_lab):
+    first = make_lab()
+    lab = Lab.up(first.name, nodes=2)
+    assert lab.nodes[0] == first.nodes[0]
+    assert lab.nodes[1].ssh(["true"]).returncode == 0
     engine = lab.engine
     volumes = [
         mount["Name"]
@@ -181,7 +190,7 @@ def test_down_leaves_no_container_network_volume_or_file(make_lab):
         if mount["Type"] == "volume"
     ]
 
-    assert down(lab.name)
+    assert f"the lab {lab.name} is gone" in command("down", "--name", lab.name).stderr
 
     assert volumes
     for volume in volumes:
@@ -189,6 +198,7 @@ def test_down_leaves_no_container_network_volume_or_file(make_lab):
     assert (engine.containers(lab.name), engine.networks(lab.name)) == ([], [])
     assert not lab_directory(lab.name).exists()
     assert not down(lab.name)
+    assert f"there was no lab {lab.name}" in command("down", "--name", lab.name).stderr
 
 
 def test_the_command_line_lists_and_logs_in(lab):
@@ -209,13 +219,3 @@ def test_the_command_line_says_what_is_wrong(lab):
     assert "gvisor-nodes lab up --name no-such-lab" in unknown.stderr
     with pytest.raises(InvalidInputError, match="no running node"):
         Lab.load(lab.name).node("7")
-
-
-def test_the_command_line_makes_and_removes_a_lab_and_tells_how_far_it_is(make_lab):
-    name = make_lab().name
-    again = command("up", "--name", name, "--nodes", "1")
-    assert again.stdout.strip() == str(lab_directory(name) / "inventory.yml")
-    assert "nodes are ready" in again.stderr
-
-    assert f"the lab {name} is gone" in command("down", "--name", name).stderr
-    assert f"there was no lab {name}" in command("down", "--name", name).stderr
