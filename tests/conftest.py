@@ -9,7 +9,17 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     import pytest
 
-LONGEST = ("h_nodes", "lab_nodes", "h_ssh", "g_process", "lab_cluster", "i_packaging", "b_reconcile", "reflector")
+LONGEST = (
+    "h_nodes",
+    "lab_nodes",
+    "h_status",
+    "h_ssh",
+    "g_process",
+    "lab_cluster",
+    "i_packaging",
+    "b_reconcile",
+    "reflector",
+)
 """Of the files in ``cluster`` and ``contract``, of which each worker takes whole ones: the last one shall be short."""
 
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

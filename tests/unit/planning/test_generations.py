@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from test_plan import installed, wanted
+from probed_node import installed, wanted
 
 from orchestrator.errors import RefusedError
 from orchestrator.planning.generations import GRACE_SECONDS, LOST, MISSING, UNKNOWN, history, pods, table
