@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -13,21 +15,33 @@ from command import gvisor_nodes, starts
 
 from orchestrator.lab.tree import WRITTEN_BY_OTHERS, difference, snapshot
 
+if TYPE_CHECKING:
+    from command import Answer
+
+SHIM = "/opt/gvisor-nodes/containerd-shim-runsc-v1"
+CONFIG = "/etc/containerd/config.toml"
+SMALL = "20260224.0"  # half of the default's size, where the release does not matter
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+
+
+def remove_what_is_there(lab):
+    """Removal from the nodes that have anything of ours; others cost no run of the command."""
+    if any(node.run("ls -d /opt/gvisor-nodes /var/lib/gvisor-nodes", check=False).stdout for node in lab.nodes):
+        answer = gvisor_nodes("remove", "--yes", inventory=lab.inventory)
+        assert 0 == answer.rc, answer.stderr
 
 
 @pytest.fixture(scope="module")
 def fresh(lab):
     """The shared nodes' trees before anything of ours; whatever another file's test left is removed first."""
-    gvisor_nodes("remove", "--yes", inventory=lab.inventory)
+    remove_what_is_there(lab)
     return {node.name: snapshot(node) for node in lab.nodes}
 
 
 @pytest.fixture
 def clean(lab, fresh):
     yield fresh
-    answer = gvisor_nodes("remove", "--yes", inventory=lab.inventory)
-    assert 0 == answer.rc, answer.stderr
+    remove_what_is_there(lab)
 
 
 def test_the_list_of_what_others_write_has_at_most_six_entries_with_reasons():
@@ -44,7 +58,7 @@ def test_the_list_of_what_others_write_has_at_most_six_entries_with_reasons():
 @pytest.mark.feature("H3")
 @pytest.mark.feature("J3")
 @pytest.mark.feature("J4")
-def test_install_prove_repeat_remove_with_one_restart_each_way(lab, clean):
+def test_install_prove_repeat_remove_with_one_restart_each_way_and_a_foreign_change_stays(lab, clean):
     before = {node.name: starts(node) for node in lab.nodes}
 
     first = gvisor_nodes("apply", inventory=lab.inventory)
@@ -63,8 +77,12 @@ def test_install_prove_repeat_remove_with_one_restart_each_way(lab, clean):
         assert ["probe", "report"] == [step["step"] for step in again.host(node)["steps"]]
         assert 1 == starts(node) - before[node.name]
 
+    noted = lab.nodes[1]
+    noted.run(f"sed -i '1i # a note of the administrator' {CONFIG}", check=True)
     removed = gvisor_nodes("remove", "--yes", inventory=lab.inventory)
     assert 0 == removed.rc, removed.stderr
+    assert noted.read(CONFIG).startswith("# a note of the administrator\n")
+    noted.run(f"sed -i 1d {CONFIG}", check=True)
     for node in lab.nodes:
         assert 1 == removed.host(node)["restarts"]
         assert 2 == starts(node) - before[node.name]
@@ -79,139 +97,15 @@ def test_removing_what_is_not_there_changes_nothing(lab, clean):
     assert {"ok"} == {host["outcome"] for host in answer.hosts.values()}
 
 
-@pytest.mark.feature("J1")
-def test_check_and_diff_are_right_on_the_first_run_and_change_nothing(lab, clean):
-    node = lab.nodes[0]
-    answer = gvisor_nodes("apply", "--check", "--diff", "--limit", node.name, inventory=lab.inventory)
-
-    assert 0 == answer.rc, answer.stderr
-    assert [] == difference(clean[node.name], snapshot(node))
-    diffs = "\n".join(step.get("diff", "") for step in answer.host(node)["steps"])
-    assert '+runtime_type = "/opt/gvisor-nodes/containerd-shim-runsc-v1"' in diffs
-    assert "/opt/gvisor-nodes/current" in diffs
-
-    done = gvisor_nodes("apply", "--diff", "--limit", node.name, inventory=lab.inventory)
-    real = "\n".join(step.get("diff", "") for step in done.host(node)["steps"])
-    config = "runtime_type = "
-    assert [line for line in diffs.splitlines() if config in line] == [
-        line for line in real.splitlines() if config in line
-    ]
-
-    nothing = gvisor_nodes("apply", "--check", "--diff", "--limit", node.name, inventory=lab.inventory)
-    assert "ok" == nothing.host(node)["outcome"]
-
-    installed = snapshot(node)
-    gvisor_nodes("remove", "--check", "--diff", "--limit", node.name, inventory=lab.inventory)
-    assert [] == difference(installed, snapshot(node))
-
-
-@pytest.mark.feature("F7")
-def test_flags_change_without_a_restart_and_debug_logs_have_the_documented_path(lab, clean):
-    node = lab.nodes[0]
-    limit = ("--limit", node.name)
-    gvisor_nodes("apply", *limit, inventory=lab.inventory)
-    before = starts(node)
-    answer = gvisor_nodes("apply", "--flag", "debug=true", "--flag", "net-raw=true", *limit, inventory=lab.inventory)
-
-    assert 0 == answer.rc, answer.stderr
-    assert 0 == answer.host(node)["restarts"]
-    assert before == starts(node)
-    logs = node.run("cd /var/log/runsc && ls -d */*-gvisor.log", check=True).stdout.split()
-    names = {log.split("/")[1] for log in logs}
-    assert {"create-gvisor.log", "start-gvisor.log", "boot-gvisor.log", "gofer-gvisor.log"} <= names
-    assert all(len(log.split("/")[0]) == 64 for log in logs)
-    assert "0755" == node.run("stat -c %04a /var/log/runsc", check=True).stdout.strip()
-
-    status = gvisor_nodes("status", "--flag", "debug=true", "--flag", "net-raw=true", *limit, inventory=lab.inventory)
-    assert "2" == str(status.host(node)["generation"])
-    assert [] == status.host(node)["drift"]
-    assert "--net-raw=true" in status.host(node)["flags"]
-
-
-@pytest.mark.feature("A1")
-def test_a_switch_of_the_release_needs_no_restart_and_is_proved(lab, clean):
-    node = lab.nodes[0]
-    lab.ensure_release("20260224.0")
-    limit = ("--limit", node.name)
-    gvisor_nodes("apply", *limit, inventory=lab.inventory)
-    before = starts(node)
-    switched = gvisor_nodes("apply", "--release", "20260224.0", *limit, inventory=lab.inventory)
-
-    assert 0 == switched.rc, switched.stderr
-    assert "20260224.0" == switched.host(node)["release"]
-    assert "proved" == switched.host(node)["proof"]
-    assert before == starts(node)
-
-    back = gvisor_nodes("apply", *limit, inventory=lab.inventory)
-    assert 0 == back.rc
-    assert "1" == node.read("/opt/gvisor-nodes/current").strip()
-    assert before == starts(node)
-
-
-class TestInstalled:
-    """On a node that stays installed from one test to the next, each of which ends with gVisor whole again."""
-
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def node(lab, fresh):
-        node = lab.nodes[0]
-        yield node
-        answer = gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
-        assert 0 == answer.rc, answer.stderr
-        assert [] == difference(fresh[node.name], snapshot(node))
-
-    @pytest.fixture
-    def do(self, lab, node):
-        """Run a command on the installed node."""
-        run = partial(gvisor_nodes, inventory=lab.inventory)
-        installed = run("apply", "--limit", node.name)
-        assert 0 == installed.rc, installed.stderr
-        return lambda verb: run(verb, "--limit", node.name)
-
-    @pytest.mark.feature("D12")
-    @pytest.mark.parametrize(
-        ("damage", "restarts"),
-        [
-            ("rm /opt/gvisor-nodes/current", 0),
-            ("echo 9 > /opt/gvisor-nodes/current", 0),
-            ("rm /opt/gvisor-nodes/containerd-shim-runsc-v1", 0),
-            ("chmod 0600 /opt/gvisor-nodes/runsc", 0),
-            ("truncate -s 1000 /opt/gvisor-nodes/releases/20260905.0/runsc", 0),
-            ("rm -r /opt/gvisor-nodes/releases", 0),
-            ("sed -i '/>>> gvisor-nodes/,/<<< gvisor-nodes/d' /etc/containerd/config.toml", 1),
-        ],
-    )
-    def test_drift_fails_verify_by_name_and_apply_repairs_it(self, do, node, damage, restarts):
-        node.run(damage, check=True)
-
-        verified = do("verify")
-        assert 3 == verified.rc
-        assert "the node is not as it should be" == verified.bad_step(node)["message"]
-        assert verified.bad_step(node)["cause"]
-
-        before = starts(node)
-        repaired = do("apply")
-        assert 0 == repaired.rc, repaired.stderr
-        assert restarts == starts(node) - before
-        assert 0 == do("verify").rc
-
-    def test_a_containerd_that_was_restarted_is_proved_again_without_a_restart(self, do, node):
-        node.run("systemctl restart containerd", check=True)
-        before = starts(node)
-        answer = do("apply")
-
-        assert "proved" == answer.host(node)["proof"]
-        assert "proof" in {step["step"] for step in answer.host(node)["steps"]}
-        assert before == starts(node)
-
-
 @pytest.mark.feature("J3")
 def test_a_plain_ansible_playbook_does_what_the_command_does(lab, clean):
     node = lab.nodes[1]
+    lab.ensure_release(SMALL)
+    other = ("-e", f"runsc_release={SMALL}")
     program = Path(sys.executable).with_name("ansible-playbook")
 
     def play(name):
-        argv = [str(program), "-i", str(lab.inventory), "--limit", node.name, str(PLAYBOOKS / name)]
+        argv = [str(program), "-i", str(lab.inventory), "--limit", node.name, *other, str(PLAYBOOKS / name)]
         return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PLAYBOOKS.parent, timeout=300)
 
     assert 0 == play("preflight.yml").returncode
@@ -220,25 +114,10 @@ def test_a_plain_ansible_playbook_does_what_the_command_does(lab, clean):
     assert "Start a sandbox" in installed.stdout
     assert "changed=0" in play("install.yml").stdout
     assert 0 == play("verify.yml").returncode
-    assert "ok" == gvisor_nodes("apply", "--limit", node.name, inventory=lab.inventory).host(node)["outcome"]
+    same = gvisor_nodes("apply", "--release", SMALL, "--limit", node.name, inventory=lab.inventory)
+    assert "ok" == same.host(node)["outcome"]
     assert 0 == play("uninstall.yml").returncode
     assert [] == difference(clean[node.name], snapshot(node))
-
-
-def test_as_a_user_who_becomes_root_without_and_with_a_password(lab, clean, tmp_path):
-    node = lab.nodes[1]
-    for user in ("admin", "operator"):
-        content = yaml.safe_load(lab.inventory_for(user).read_text())
-        if user == "operator":
-            content["all"]["vars"]["ansible_become_password"] = lab.operator_password
-        inventory = tmp_path / f"{user}.yml"
-        inventory.write_text(yaml.safe_dump(content))
-        answer = gvisor_nodes("apply", "--limit", node.name, inventory=inventory)
-        assert 0 == answer.rc, answer.stderr
-        assert "proved" == answer.host(node)["proof"]
-        removed = gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=inventory)
-        assert 0 == removed.rc, removed.stderr
-        assert [] == difference(clean[node.name], snapshot(node))
 
 
 @pytest.mark.feature("H6")
@@ -251,15 +130,176 @@ def test_ten_rounds_leave_the_tree_as_it_was(lab, clean):
     assert [] == difference(clean[node.name], snapshot(node))
 
 
-def test_a_foreign_change_between_install_and_removal_stays(lab, clean):
-    node = lab.nodes[0]
-    limit = ("--limit", node.name)
-    original = node.read("/etc/containerd/config.toml")
-    gvisor_nodes("apply", *limit, inventory=lab.inventory)
-    node.run("sed -i '1i # a note of the administrator' /etc/containerd/config.toml", check=True)
-    removed = gvisor_nodes("remove", "--yes", *limit, inventory=lab.inventory)
+@dataclass(frozen=True)
+class Drift:
+    """What somebody does to a node behind our back, how it is named, and how often containerd has to be restarted."""
 
-    assert 0 == removed.rc, removed.stderr
-    assert "# a note of the administrator\n" + original == node.read("/etc/containerd/config.toml")
-    node.run("sed -i 1d /etc/containerd/config.toml", check=True)
-    assert [] == difference(clean[node.name], snapshot(node))
+    command: str
+    named: str
+    restarts: int = 0
+
+
+RELEASE = f"/opt/gvisor-nodes/releases/{SMALL}"
+DRIFTS = [
+    Drift("rm /opt/gvisor-nodes/current", "generation 1: there is no current generation"),
+    Drift(f"rm {SHIM}", f"{SHIM}: it is missing"),
+    Drift(f"truncate -s 1000 {RELEASE}/runsc", f"release {SMALL}: its files were changed since they were proved"),
+    Drift("echo 9 > /opt/gvisor-nodes/current", "generation 1: there is no current generation"),
+    Drift("chmod 0600 /opt/gvisor-nodes/runsc", "/opt/gvisor-nodes/runsc: it is not as it should be"),
+    Drift("rm -r /opt/gvisor-nodes/releases", f"release {SMALL}: it is not on the node"),
+    Drift(
+        f"sed -i '/>>> gvisor-nodes/,/<<< gvisor-nodes/d' {CONFIG}",
+        f"handler runsc in {CONFIG}: ",
+        restarts=1,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """gVisor on both nodes, and what was seen while it came there."""
+
+    inventory: Path
+    checked: Answer
+    after_the_check: list[str]
+    installed: Answer
+
+    def do(self, verb, *options):
+        return gvisor_nodes(verb, *options, inventory=self.inventory)
+
+
+class TestInstalled:
+    """On nodes that stay installed from one test to the next, each of which begins with gVisor whole.
+
+    Two users who become root install it, work with it and remove it: one without a password on the first node, one with
+    a password on the second.
+    """
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def installation(lab, fresh, tmp_path_factory):
+        lab.ensure_release(SMALL)
+        content = yaml.safe_load(lab.inventory_for("admin").read_text())
+        content["all"]["vars"]["runsc_release"] = SMALL
+        content["all"]["hosts"][lab.nodes[1].name] |= {
+            "ansible_user": "operator",
+            "ansible_become_password": lab.operator_password,
+        }
+        inventory = tmp_path_factory.mktemp("inventory") / "users.yml"
+        inventory.write_text(yaml.safe_dump(content))
+        do = partial(gvisor_nodes, inventory=inventory)
+        checked = do("apply", "--check", "--diff")
+        changes = [line for node in lab.nodes for line in difference(fresh[node.name], snapshot(node))]
+        yield Installation(inventory, checked, changes, do("apply", "--diff"))
+        removed = do("remove", "--yes")
+        assert 0 == removed.rc, removed.stderr
+        for node in lab.nodes:
+            assert [] == difference(fresh[node.name], snapshot(node))
+
+    @pytest.fixture
+    def do(self, lab, installation):
+        """Run a command on the nodes, which are as they were installed."""
+        if {"1"} != {node.read("/opt/gvisor-nodes/current").strip() for node in lab.nodes}:
+            assert 0 == installation.do("apply").rc
+        return installation.do
+
+    def test_users_who_become_root_without_and_with_a_password_install_it(self, lab, installation):
+        assert 0 == installation.installed.rc, installation.installed.stderr
+        for node in lab.nodes:
+            assert "proved" == installation.installed.host(node)["proof"]
+
+    @pytest.mark.feature("J1")
+    def test_check_and_diff_are_right_on_the_first_run_and_change_nothing(self, lab, installation, do):
+        assert 0 == installation.checked.rc, installation.checked.stderr
+        assert [] == installation.after_the_check
+        for node in lab.nodes:
+            diffs, real = (
+                [line for step in answer.host(node)["steps"] for line in step.get("diff", "").splitlines()]
+                for answer in (installation.checked, installation.installed)
+            )
+            assert f'+runtime_type = "{SHIM}"' in diffs
+            assert "/opt/gvisor-nodes/current" in "\n".join(diffs)
+            config = "runtime_type = "
+            assert [line for line in diffs if config in line] == [line for line in real if config in line]
+
+        node = lab.nodes[0]
+        installed = snapshot(node)
+        nothing = do("apply", "--check", "--diff")
+        assert {"ok"} == {host["outcome"] for host in nothing.hosts.values()}
+        do("remove", "--check", "--diff")
+        assert [] == difference(installed, snapshot(node))
+
+    @pytest.mark.feature("F7")
+    def test_flags_change_without_a_restart_and_debug_logs_have_the_documented_path(self, lab, do):
+        node = lab.nodes[0]
+        limit = ("--limit", node.name)
+        before = starts(node)
+        answer = do("apply", "--flag", "debug=true", "--flag", "net-raw=true", *limit)
+
+        assert 0 == answer.rc, answer.stderr
+        assert 0 == answer.host(node)["restarts"]
+        assert before == starts(node)
+        logs = node.run("cd /var/log/runsc && ls -d */*-gvisor.log", check=True).stdout.split()
+        names = {log.split("/")[1] for log in logs}
+        assert {"create-gvisor.log", "start-gvisor.log", "boot-gvisor.log", "gofer-gvisor.log"} <= names
+        assert all(len(log.split("/")[0]) == 64 for log in logs)
+        assert "0755" == node.run("stat -c %04a /var/log/runsc", check=True).stdout.strip()
+
+        status = do("status", "--flag", "debug=true", "--flag", "net-raw=true", *limit)
+        assert "2" == str(status.host(node)["generation"])
+        assert [] == status.host(node)["drift"]
+        assert "--net-raw=true" in status.host(node)["flags"]
+
+    @pytest.mark.feature("A1")
+    def test_a_switch_of_the_release_needs_no_restart_and_is_proved(self, lab, do):
+        node = lab.nodes[1]
+        before = starts(node)
+        switched = do("apply", "--release", lab.release, "--limit", node.name)
+
+        assert 0 == switched.rc, switched.stderr
+        assert lab.release == switched.host(node)["release"]
+        assert "proved" == switched.host(node)["proof"]
+        assert before == starts(node)
+
+        back = do("apply", "--limit", node.name)
+        assert 0 == back.rc
+        assert "1" == node.read("/opt/gvisor-nodes/current").strip()
+        assert before == starts(node)
+
+    @pytest.mark.feature("D12")
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            # Each is named by itself, and of each two that are the same step one is on the node without a restart.
+            pytest.param(DRIFTS[:3], DRIFTS[3:], id="all at once"),
+            *(pytest.param([one], [], id=one.command, marks=pytest.mark.exhaustive) for one in DRIFTS),
+        ],
+    )
+    def test_drift_fails_verify_by_name_and_apply_repairs_it(self, lab, do, first, second):
+        drifts = [pair for pair in zip(lab.nodes, (first, second), strict=True) if pair[1]]
+        for node, there in drifts:
+            node.run("; ".join(drift.command for drift in there), check=True)
+
+        verified = do("verify")
+        assert 3 == verified.rc
+        for node, there in drifts:
+            assert "the node is not as it should be" == verified.bad_step(node)["message"]
+            cause = verified.bad_step(node)["cause"]
+            assert [] == [drift.named for drift in there if drift.named not in cause], cause
+
+        before = [starts(node) for node, _ in drifts]
+        repaired = do("apply")
+        assert 0 == repaired.rc, repaired.stderr
+        for (node, there), earlier in zip(drifts, before, strict=True):
+            assert sum(drift.restarts for drift in there) == starts(node) - earlier
+        assert 0 == do("verify").rc
+
+    def test_a_containerd_that_was_restarted_is_proved_again_without_a_restart(self, lab, do):
+        node = lab.nodes[0]
+        node.run("systemctl restart containerd", check=True)
+        before = starts(node)
+        answer = do("apply", "--limit", node.name)
+
+        assert "proved" == answer.host(node)["proof"]
+        assert "proof" in {step["step"] for step in answer.host(node)["steps"]}
+        assert before == starts(node)

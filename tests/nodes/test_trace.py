@@ -6,9 +6,11 @@ one release. Which generation answers is then a fact of the dispatchers alone.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
+import yaml
 from command import gvisor_nodes
 from witness import BUNDLES, DIRECTORY, bundles, processes
 
@@ -33,11 +35,18 @@ cat >{trace}/stdin.$$
 exec {directory}/releases/{release}/containerd-shim-runsc-v1 "$@" <{trace}/stdin.$$
 """
 
-KINDS = [
-    pytest.param(("debian12", "20260224.0"), id="containerd-1.6"),
-    pytest.param(("debian13", "20260905.0"), id="containerd-1.7"),
-    pytest.param(("containerd2.4", "20260905.0"), id="containerd-2.4"),
-]
+RELEASES = {"debian12": "20260224.0", "debian13": "20260224.0", "containerd2.4": "20260905.0"}
+NAMES = {"debian12": "containerd-1.6", "debian13": "containerd-1.7", "containerd2.4": "containerd-2.4"}
+EVERY = [pytest.param(kind, id=name) for kind, name in NAMES.items()]
+
+
+def each_kind(shown):
+    """Every kind of node with every one of some values: by default with the one that is given, all by `exhaustive`."""
+    return [
+        pytest.param(kind, value, id=f"{name}-{value}", marks=() if value == shown[kind] else pytest.mark.exhaustive)
+        for kind, name in NAMES.items()
+        for value in sorted({*shown.values()})
+    ]
 
 
 @dataclass(frozen=True)
@@ -91,27 +100,49 @@ class Traced:
         self.node.run(f": > {TRACE}/calls; rm -f {TRACE}/stdin.*")
 
 
-@pytest.fixture(params=KINDS, scope="module")
-def traced(request, lab_of):
-    kind, release = request.param
-    lab = lab_of(kind)
-    lab.ensure_release(release)
-    node = lab.nodes[0]
-    limit = ("--limit", node.name)
-    installed = gvisor_nodes("apply", "--release", release, *limit, inventory=lab.inventory)
-    assert installed.rc == 0, installed.stderr
-    with Pods(node) as pods:
-        trace = Traced(node, pods, release)
-        before = node.read(f"{DIRECTORY}/current").strip()
-        trace.wrap()
-        try:
-            yield trace
-        finally:
-            pods.clear()
-            trace.make_current(before)
-            trace.unwrap()
-    removed = gvisor_nodes("remove", "--yes", *limit, inventory=lab.inventory)
+@pytest.fixture(scope="module")
+def installed(lab_of, tmp_path_factory):
+    """A node of each kind, with gVisor on all of them by one run of the command."""
+    nodes, hosts = {}, {}
+    for kind, release in RELEASES.items():
+        of_kind = lab_of(kind)
+        of_kind.ensure_release(release)
+        node = nodes[kind] = of_kind.nodes[0]
+        content = yaml.safe_load(of_kind.inventory.read_text())["all"]
+        hosts[node.name] = {**content["vars"], **content["hosts"][node.name], "runsc_release": release}
+    inventory = tmp_path_factory.mktemp("inventory") / "kinds.yml"
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    answer = gvisor_nodes("apply", inventory=inventory)
+    assert answer.rc == 0, answer.stderr
+    yield nodes
+    removed = gvisor_nodes("remove", "--yes", inventory=inventory)
     assert removed.rc == 0, removed.stderr
+
+
+@pytest.fixture(scope="module")
+def traced_of(installed):
+    """Wrap the programs of a node when first asked for: ``traced_of("debian12")``."""
+    with ExitStack() as stack:
+        found = {}
+
+        def find(kind):
+            if kind not in found:
+                node = installed[kind]
+                trace = Traced(node, stack.enter_context(Pods(node)), RELEASES[kind])
+                before = node.read(f"{DIRECTORY}/current").strip()
+                stack.callback(trace.unwrap)
+                stack.callback(trace.make_current, before)
+                stack.callback(trace.pods.clear)
+                trace.wrap()
+                found[kind] = trace
+            return found[kind]
+
+        yield find
+
+
+@pytest.fixture
+def traced(kind, traced_of):
+    return traced_of(kind)
 
 
 @pytest.fixture
@@ -122,6 +153,7 @@ def trace(traced):
     traced.pods.clear()
 
 
+@pytest.mark.parametrize("kind", EVERY)
 @pytest.mark.feature("A12")
 @pytest.mark.feature("J11")
 def test_every_call_in_the_lives_of_pods_goes_to_their_generation(trace):
@@ -172,6 +204,7 @@ def test_every_call_in_the_lives_of_pods_goes_to_their_generation(trace):
     assert [] == bundles(node) == processes(node)
 
 
+@pytest.mark.parametrize("kind", EVERY)
 def test_the_shim_gets_the_standard_input_that_containerd_sends(trace):
     pod = trace.pods.run("runsc", "web")
 
@@ -182,7 +215,9 @@ def test_the_shim_gets_the_standard_input_that_containerd_sends(trace):
     pod.remove()
 
 
-@pytest.mark.parametrize("argument", ["-v", "-info"])
+@pytest.mark.parametrize(
+    ("kind", "argument"), each_kind({"debian12": "-v", "debian13": "-info", "containerd2.4": "-v"})
+)
 def test_outside_a_bundle_the_shim_of_the_current_generation_answers(trace, argument):
     trace.make_current(SECOND)
     real = trace.node.run(
@@ -225,7 +260,7 @@ def passing_annotations(traced):
     node.run("systemctl restart containerd")
 
 
-@pytest.mark.parametrize("own", [FIRST, SECOND])
+@pytest.mark.parametrize(("kind", "own"), each_kind({"debian12": FIRST, "debian13": SECOND, "containerd2.4": FIRST}))
 def test_what_a_pod_s_author_writes_never_leads_to_another_pod_s_generation(trace, passing_annotations, own):
     another = FIRST + SECOND - own
     trace.make_current(another)
