@@ -23,7 +23,7 @@ OLD, NEW = "20260224.0", "20260905.0"
 BASE, JOURNAL = "/opt/gvisor-nodes", "/var/lib/gvisor-nodes/journal.json"
 
 # A generation is a release and flags. The flags of the old one tell whether they come back with it.
-BEFORE, AFTER, LATER = USUAL = (OLD, "net-raw=true"), (NEW,), (NEW, "debug=true")
+BEFORE, AFTER, LATER = USUAL = (OLD, "net-raw=true"), (NEW,), (NEW, "panic-signal=12")
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 
 pytestmark = pytest.mark.timeout(1800)  # many applies, each of them some seconds, on machines that do more
@@ -307,7 +307,7 @@ def test_a_pods_generation_stays_while_it_runs_and_is_named_even_when_somebody_d
     other.remove()
 
     # Neither current nor the one to go back to any more; old enough; but the pod needs it.
-    third = (second[0], "debug=true")
+    third = (second[0], "panic-signal=12")
     do("apply", *wish(third))
     age(node, one)
     kept = {each["generation"]: each["kept"] for each in do("generations")["generations"]}
@@ -342,7 +342,7 @@ def test_a_pod_that_starts_after_the_plan_keeps_what_the_plan_called_unused(do, 
 @pytest.mark.feature("A13")
 @pytest.mark.parametrize(("first", "second"), [UP, DOWN])
 def test_a_generation_and_its_release_are_collected_when_nothing_needs_them(do, node, stand, first, second):
-    third = (second[0], "debug=true")
+    third = (second[0], "panic-signal=12")
     one, two, three = stand(first, second, third)
     age(node, one)
     before = starts(node)
