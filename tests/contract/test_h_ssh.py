@@ -266,8 +266,8 @@ def test_case_83_without_ssh_access_there_is_no_connection(reachable, make_key, 
             assert ("refused", True) == (failure["outcome"], "sshAccess" in failure["message"])
             with pytest.raises(BlockingIOError):
                 server.accept()
-            events = list(_events(reachable.target, "default"))
-            assert any("GVisorRefused" == one["reason"] and "sshAccess" in one["message"] for one in events)
+            # It is written after the mark.
+            eventually(lambda: _told(reachable.target, "GVisorRefused", "sshAccess"))
 
             # The counterpart: with access there is one, so this is where it would have been seen.
             reachable.change_shoot(spec={"provider": {"workersSettings": {"sshAccess": {"enabled": True}}}})
@@ -279,6 +279,11 @@ def _accepted(server):
     with suppress(BlockingIOError):
         return server.accept()
     return None
+
+
+def _told(client, reason, text):
+    """Whether an event of this reason has the text in its message."""
+    return any(reason == one["reason"] and text in one["message"] for one in _events(client, "default"))
 
 
 def _events(client, namespace):
