@@ -22,7 +22,13 @@ from gardenlet import not_ready
 
 from orchestrator.api import gardener
 from orchestrator.controller.controller import Controller, Options
-from orchestrator.controller.kinds import CLUSTERS, CONTAINER_RUNTIMES, MANAGED_RESOURCES, RUNTIME_CLASSES
+from orchestrator.controller.kinds import (
+    CLUSTERS,
+    CONFIG_MAPS,
+    CONTAINER_RUNTIMES,
+    MANAGED_RESOURCES,
+    RUNTIME_CLASSES,
+)
 from orchestrator.errors import GvisorNodesError
 from orchestrator.kube.client import Selection
 from orchestrator.kube.resource import Resource
@@ -248,6 +254,11 @@ class Shoot:
         eventually(lambda: not self.names(MANAGED_RESOURCES), what=lambda: self.names(MANAGED_RESOURCES))
         for name in self.names(SECRETS):
             self.client.delete(SECRETS, name, self.namespace)
+        # What was migrated stays in the Shoot, and the next case's Shoot is in the same API server.
+        for page in self.target.pages(CONFIG_MAPS, Selection("kube-system")):
+            for raw in page.items:
+                if raw["metadata"]["name"].startswith("gvisor-nodes-"):
+                    self.target.delete(CONFIG_MAPS, raw["metadata"]["name"], "kube-system")
         self.client.delete(CLUSTERS, self.namespace)
         for name in self._nodes:
             self.target.delete(NODES, name)
