@@ -17,6 +17,8 @@ PYTHON := $(BIN)/python
 WORKERS ?= 2
 # Tests on nodes wait a fifth of their time, for starts of containerd and sandboxes: one worker more than processors.
 NODE_WORKERS ?= 3
+# Tests on API servers can have two (CLUSTER_WORKERS=2), a third quicker; none is what has been run the most.
+CLUSTER_WORKERS ?= 0
 PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
 
 # Coverage is taken of every Python process, also of those that a test starts: ansible-playbook and its workers, the CRI
@@ -110,7 +112,7 @@ control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for t
 
 .PHONY: cluster
 cluster: control-plane ## Only the tests on a real API server, and on nodes with real kubelets
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -n $(CLUSTER_WORKERS) --dist loadfile --no-loadscope-reorder \
 		-m "not exhaustive" --durations=20
 
 .PHONY: e2e
@@ -119,7 +121,7 @@ e2e: control-plane ## Only the tests on a cluster with real kubelets
 
 .PHONY: contract
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -n $(CLUSTER_WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive"
 
 .PHONY: chart
 chart: setup ## Package the chart, alone and in a registration for Gardener: dist/*.tgz and dist/controller-registration.yaml
