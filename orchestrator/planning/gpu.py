@@ -69,12 +69,8 @@ def findings(
             if there is one.
         known: the releases that can be named as a way out.
     """
-    if unanswered := no_sandbox(state, desired.flags):
-        return [unanswered]
-    if not has_driver(state):
-        return []
-    found = surroundings(state) if desired.nvproxy else []
-    if any(one.effect == "refuse" for one in found):
+    found = around(state, desired.flags) if desired.nvproxy else []
+    if not has_driver(state) or any(one.effect == "refuse" for one in found):
         return found
     listing = state.nvidia.supported.get(desired.release) if target is None else target
     if listing is None:
@@ -89,6 +85,15 @@ def findings(
             found.append(Finding("warn", judged.message, "it is not tested by gVisor", "watch the first GPU pods"))
     elif dropped:
         found.extend(_drop(desired, state, judged))
+    return found
+
+
+def around(state: NodeState, flags: Sequence[str]) -> list[Finding]:
+    """What must be right for runsc with these flags before any list is looked at."""
+    found = surroundings(state) if has_driver(state) else []
+    if unanswered := no_sandbox(state, flags):
+        # It says more than the warning about missing device files.
+        return [unanswered, *(one for one in found if one.effect == "refuse")]
     return found
 
 

@@ -120,10 +120,7 @@ def make(
     """
     driver = drivers.driver_in_use(state.nvidia.proc, state.nvidia.module)
     gpus = len(state.nvidia.devices)
-    around = gpu.surroundings(state) if gpu.has_driver(state) else []
-    if unanswered := gpu.no_sandbox(state, flags):
-        # It says more than the warning about missing device files.
-        around = [unanswered, *(one for one in around if one.effect == "refuse")]
+    around = gpu.around(state, flags)
     problems = tuple(one for one in around if one.effect == "refuse")
     notes = tuple(one for one in around if one.effect == "warn")
     if drivers.unusable(state.nvidia.proc, state.nvidia.module):  # no driver is one of the reasons

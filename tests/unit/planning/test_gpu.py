@@ -90,6 +90,14 @@ def test_in_a_tree_that_is_not_running_the_flag_is_only_warned_of():
 
 
 @pytest.mark.feature("E6")
+def test_in_a_tree_that_is_not_running_an_unsupported_driver_is_refused_also_without_device_files():
+    there = node("999.1.1", files=())
+    image = there.model_copy(update={"host": there.host.model_copy(update={"root": "/srv/image", "live": False})})
+
+    assert ["warn", "refuse"] == effects(gpu.findings(wanted(nvproxy="true"), image, target=NEW_LIST))
+
+
+@pytest.mark.feature("E6")
 @pytest.mark.parametrize(("driver", "refused"), [("570.172.08", False), ("570.86.15", True), ("999.1.1", True)])
 def test_with_the_flag_the_release_must_support_the_driver(driver, refused):
     found = gpu.findings(wanted(nvproxy="true"), node(driver), target=NEW_LIST, known=KNOWN)
