@@ -21,6 +21,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import GvisorNodesError, MissingComponentError
+from orchestrator.lab.entry import Entry
 from orchestrator.lab.paths import cache_directory, replace_file
 from orchestrator.lab.program import PACKAGES, call
 
@@ -90,6 +91,8 @@ class Engine:
     network_options: tuple[str, ...]
     image_options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    _entries: dict[str, Entry] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The ways into running nodes, as they were found."""
 
     def call(
         self,
@@ -266,8 +269,20 @@ class Engine:
         self.call("start", name, what=f"The node {name} did not start again", timeout=120)
 
     def execute_arguments(self, name: str, argv: Sequence[str]) -> list[str]:
-        """Return the command that runs ``argv`` on the node with our standard input."""
-        return [self.name, "exec", "-i", name, *argv]
+        """Return the command that runs ``argv`` on the node with our standard input: at once, while it is running."""
+        entry = self._entries.get(name)
+        if entry is None or not entry.is_open:
+            entry = self._find_entry(name)
+        return entry.arguments(tuple(argv)) if entry is not None else [self.name, "exec", "-i", name, *argv]
+
+    def _find_entry(self, name: str) -> Entry | None:
+        form = "{{.State.Pid}} {{.Id}}"
+        said = self.call("container", "inspect", "--format", form, name, what=f"Looking at {name}", check=False).stdout
+        pid, _, container = said.strip().partition(" ")
+        entry = Entry.find(int(pid), container) if container and pid.isdigit() else None
+        if entry is not None:
+            self._entries[name] = entry
+        return entry
 
     def remove_containers(self, names: Sequence[str]) -> None:
         """Kill and remove containers with their volumes; those that are gone are no error."""

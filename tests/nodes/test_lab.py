@@ -146,7 +146,7 @@ def test_a_node_that_was_stopped_comes_back_with_its_port_and_its_keys_and_the_c
     assert "nodes are ready" in again.stderr
     (found,) = Lab.load(spare_lab.name).nodes
     assert found.port == node.port
-    assert found.host_key() == key
+    assert found.host_key() == key == node.host_key()
     assert found.ssh(["true"]).returncode == 0
 
 

@@ -24,7 +24,7 @@ def root(tmp_path):
 
 
 def take(root, *excluded):
-    argv = [sys.executable, "-I", snapshot.__file__, str(root), *map(str, excluded)]
+    argv = [sys.executable, "-I", snapshot.__file__, f"{root}-seen", str(root), *map(str, excluded)]
     tree = parse(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
     return {path.removeprefix(str(root)): entry for path, entry in tree.items()}
 
@@ -50,6 +50,45 @@ def test_a_file_that_was_replaced_by_the_same_is_no_difference(root):
     file.chmod(mode)
 
     assert difference(before, take(root)) == []
+
+
+@pytest.fixture
+def remembered(root, monkeypatch):
+    """A memory of what a file held, of a file that did not change lately."""
+    monkeypatch.setattr(snapshot, "SETTLED_NS", -1_000_000_000)
+    memory = snapshot.Memory(f"{root}-seen")
+    digest = memory.content(str(root / "etc/deep/file"), (root / "etc/deep/file").lstat())
+    memory.keep()
+    return digest, snapshot.Memory(f"{root}-seen")
+
+
+def test_what_did_not_change_is_not_read_again(root, remembered, monkeypatch):
+    monkeypatch.setattr(snapshot, "sha256", lambda path: pytest.fail(f"{path} was read"))
+
+    digest, memory = remembered
+
+    assert digest == memory.content(str(root / "etc/deep/file"), (root / "etc/deep/file").lstat())
+
+
+def test_a_change_is_seen_although_size_and_time_were_put_back(root, remembered):
+    digest, memory = remembered
+    file = root / "etc/deep/file"
+    before = file.stat()
+    file.write_bytes(b"\1\xff")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert (before.st_size, before.st_mtime_ns) == (file.stat().st_size, file.stat().st_mtime_ns)
+    assert digest != memory.content(str(file), file.lstat())
+
+
+def test_what_changed_just_now_is_read_the_next_time_too(root):
+    file = root / "etc/deep/file"
+    os.utime(file)
+    memory = snapshot.Memory(f"{root}-seen")
+
+    memory.content(str(file), file.lstat())
+
+    assert {} == memory.seen
 
 
 @pytest.mark.parametrize(
