@@ -15,8 +15,10 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 WORKERS ?= 2
-# Tests on nodes wait a fifth of their time, for starts of containerd and sandboxes: one worker more than processors.
+# Tests on nodes and clusters wait a fifth of their time, for starts of containerd, sandboxes and pods: one worker more than
+# processors. They are mixed, because some wait where others compute; a worker takes a file at a time.
 NODE_WORKERS ?= 3
+IN_FILES := --dist loadfile --no-loadscope-reorder -m "not exhaustive" --durations=20
 # Tests on API servers can have two (CLUSTER_WORKERS=2), a third quicker; none is what has been run the most.
 CLUSTER_WORKERS ?= 0
 PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
@@ -84,22 +86,25 @@ check-generated:
 
 .PHONY: test
 test: setup ## Unit tests, tests on real nodes, on real API servers, on a whole cluster, Molecule
-	@$(MAKE) --old-file=setup unit nodes cluster e2e molecule
+	@$(MAKE) --old-file=setup unit integration molecule
 
 .PHONY: measured
 measured: setup ## The same with the coverage of every process
 	@rm -rf $(COVERAGE_DIRECTORY) && mkdir -p $(COVERAGE_DIRECTORY)
-	@$(MAKE) --old-file=setup unit nodes cluster e2e molecule MEASURED_BY="$(MEASURED)"
+	@$(MAKE) --old-file=setup unit integration molecule MEASURED_BY="$(MEASURED)"
 	@$(MAKE) --old-file=setup coverage
 
 .PHONY: unit
 unit: setup ## Only the unit tests
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -m "not node" -n $(WORKERS) --dist loadfile -q
 
+.PHONY: integration
+integration: control-plane ## Only the tests on real nodes, API servers and clusters: nodes, cluster and e2e at once
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes tests/cluster tests/contract tests/e2e -q -n $(NODE_WORKERS) $(IN_FILES)
+
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(NODE_WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive" \
-		--durations=20
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(NODE_WORKERS) $(IN_FILES)
 
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
@@ -112,8 +117,7 @@ control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for t
 
 .PHONY: cluster
 cluster: control-plane ## Only the tests on a real API server, and on nodes with real kubelets
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -n $(CLUSTER_WORKERS) --dist loadfile --no-loadscope-reorder \
-		-m "not exhaustive" --durations=20
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -n $(CLUSTER_WORKERS) $(IN_FILES)
 
 .PHONY: e2e
 e2e: control-plane ## Only the tests on a cluster with real kubelets
@@ -121,7 +125,7 @@ e2e: control-plane ## Only the tests on a cluster with real kubelets
 
 .PHONY: contract
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -n $(CLUSTER_WORKERS) --dist loadfile --no-loadscope-reorder -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -n $(CLUSTER_WORKERS) $(IN_FILES)
 
 .PHONY: chart
 chart: setup ## Package the chart, alone and in a registration for Gardener: dist/*.tgz and dist/controller-registration.yaml

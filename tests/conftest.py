@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
@@ -9,18 +10,30 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     import pytest
 
+TESTS = Path(__file__).parent
 LONGEST = (
-    "h_nodes",
-    "lab_nodes",
-    "h_status",
-    "h_ssh",
-    "g_process",
-    "lab_cluster",
-    "i_packaging",
-    "b_reconcile",
-    "reflector",
+    "e2e/test_demo_cluster.py",
+    "nodes/test_generations.py",
+    "nodes/test_apply.py",
+    "nodes/test_debug_logs.py",
+    "nodes/test_switch.py",
+    "contract/test_h_ssh.py",
+    "contract/test_h_nodes.py",
+    "nodes/test_bad_input.py",
+    "nodes/test_containerd_versions.py",
+    "nodes/test_trace.py",
+    "nodes/test_cri.py",
+    "nodes/test_host_root.py",
+    "nodes/test_job.py",
+    "cluster/test_lab_nodes.py",
+    "contract/test_h_status.py",
+    "contract/test_g_process.py",
+    "cluster/test_lab_cluster.py",
+    "contract/test_i_packaging.py",
+    "contract/test_b_reconcile.py",
+    "cluster/test_reflector.py",
 )
-"""Of the files in ``cluster`` and ``contract``, of which each worker takes whole ones: the last one shall be short."""
+"""Files that take half a minute or more, the longest first. A worker takes a whole file at a time: the last shall be short."""
 
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # `make exhaustive` asks for it. The option is heard after this file and before any test module is read.
@@ -30,5 +43,5 @@ settings.load_profile("any-machine")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first."""
-    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    order = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))

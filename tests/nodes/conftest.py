@@ -16,30 +16,13 @@ import pytest
 from orchestrator.lab import Lab
 from orchestrator.lab.removal import down
 
-# Files that take minutes, the longest first. A worker takes a file at a time; one of these at the end would let the
-# other workers wait for it.
-LONGEST = (
-    "generations",
-    "apply",
-    "switch",
-    "containerd_versions",
-    "debug_logs",
-    "bad_input",
-    "trace",
-    "job",
-    "host_root",
-    "cri",
-)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies here, long files first; a hook of this file is called with the items of all folders."""
+    """Mark what lies here; a hook of this file is called with the items of all folders."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.node)
-    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def _name() -> str:

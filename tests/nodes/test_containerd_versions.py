@@ -75,9 +75,9 @@ def kinds(make_module_lab):
 
 @pytest.fixture
 def laid_out(kinds, request):
-    """The lab with a layout, and its nodes back as they were afterwards."""
-    for node in kinds.nodes:
-        lay_out(node, request.param)
+    """The lab with a layout on each of its nodes, and the nodes back as they were afterwards."""
+    for node, layout in zip(kinds.nodes, request.param, strict=True):
+        lay_out(node, layout)
     yield request.param, kinds
     for node in kinds.nodes:
         put_back(node)
@@ -100,22 +100,30 @@ def serving(node):
         return set(daemon.read(cri.status_info(SECONDS)).handlers)
 
 
+# As they are shipped all three are switched on and cleaned to the byte in test_switch.py too.
+LAYOUTS = [
+    pytest.param(("kubeadm", "gardener 2", "kubeadm"), id="some of each"),
+    *(
+        pytest.param((layout,) * len(KINDS), id=layout, marks=pytest.mark.exhaustive)
+        for layout in ("kubeadm", "as shipped", "gardener 2")
+    ),
+]
+
+
 @pytest.mark.feature("B3")
 @pytest.mark.feature("B4")
 @pytest.mark.feature("B7")
 @pytest.mark.feature("B8")
 @pytest.mark.feature("B12")
+@pytest.mark.feature("B21")
 @pytest.mark.feature("H2")
 @pytest.mark.feature("J10")
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(
-    "laid_out",
-    # As they are shipped all three are switched on and cleaned to the byte in test_switch.py too.
-    ["kubeadm", *(pytest.param(layout, marks=pytest.mark.exhaustive) for layout in ("as shipped", "gardener 2"))],
-    indirect=True,
-)
-def test_installed_proved_repeated_and_removed_with_one_restart_each_way_and_no_trace(laid_out):
-    layout, lab = laid_out
+@pytest.mark.parametrize("laid_out", LAYOUTS, indirect=True)
+def test_installed_proved_repeated_and_removed_with_one_restart_each_way_and_no_trace_and_what_others_write_stays(
+    laid_out,
+):
+    layouts, lab = laid_out
     before = [snapshot(node) for node in lab.nodes]
     mains = [node.run(f"cat {MAIN} || true").stdout for node in lab.nodes]
 
@@ -123,57 +131,26 @@ def test_installed_proved_repeated_and_removed_with_one_restart_each_way_and_no_
 
     assert [1, 1, 1] == restarts
     assert ["proved"] * 3 == [installed.host(node)["proof"] for node in lab.nodes]
-    _, _, newest = lab.nodes
-    # config default of 2.2 and later writes the import of the directory, so kubeadm's main file has it too.
-    beside = layout != "as shipped"
+    # Of the main files only those change whose containerd cannot do with a file beside them. config default of 2.2 and
+    # later writes the import of the directory, so kubeadm's main file has it too.
+    newest = lab.nodes[-1]
+    beside = layouts[-1] != "as shipped"
     assert beside == (newest.run(f"test -e {DROP_IN}", check=False).returncode == 0)
     assert beside == (mains[-1] == newest.read(MAIN))
     assert [{"runc", "runsc"}] * 3 == [serving(node) for node in lab.nodes]
+    theirs = ['\n[debug]\nlevel = "info"\n' if layout.startswith("gardener") else "" for layout in layouts]
+    for node, text in zip(lab.nodes, theirs, strict=True):
+        node.run(f"test ! -e {MAIN} || cat >> {MAIN}", stdin=text)
 
     _, restarts = run(lab, "apply", "--release", RELEASE)
     assert [0, 0, 0] == restarts
 
     _, restarts = run(lab, "remove", "--yes")
     assert [1, 1, 1] == restarts
-    for node, earlier in zip(lab.nodes, before, strict=True):
-        assert [] == difference(earlier, snapshot(node)), node.name
-        assert {"runc"} == serving(node)
-
-
-@pytest.mark.feature("B3")
-@pytest.mark.feature("B7")
-@pytest.mark.feature("B8")
-@pytest.mark.feature("B12")
-@pytest.mark.feature("B21")
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("laid_out", ["gardener 2"], indirect=True)
-def test_beside_imports_what_others_write_into_the_main_file_meanwhile_stays_and_only_our_part_goes(laid_out):
-    _, lab = laid_out
-    before = [snapshot(node) for node in lab.nodes]
-    originals = [node.read(MAIN) for node in lab.nodes]
-
-    installed, restarts = run(lab, "apply", "--release", RELEASE)
-
-    assert [1, 1, 1] == restarts
-    assert ["proved"] * 3 == [installed.host(node)["proof"] for node in lab.nodes]
-    # Of the main files only those change whose containerd cannot do with a file beside them.
-    newest = lab.nodes[-1]
-    assert 0 == newest.run(f"test -e {DROP_IN}", check=False).returncode
-    assert originals[-1] == newest.read(MAIN)
-    assert [{"runc", "runsc"}] * 3 == [serving(node) for node in lab.nodes]
-    theirs = '\n[debug]\nlevel = "info"\n'
-    for node in lab.nodes:
-        node.write("/run/theirs", theirs)
-        node.run(f"cat /run/theirs >> {MAIN} && rm /run/theirs")
-
-    _, restarts = run(lab, "apply", "--release", RELEASE)
-    assert [0, 0, 0] == restarts
-
-    _, restarts = run(lab, "remove", "--yes")
-    assert [1, 1, 1] == restarts
-    for node, earlier, original in zip(lab.nodes, before, originals, strict=True):
-        assert original + theirs == node.read(MAIN), node.name
-        assert [MAIN] == [line.split(":")[0] for line in difference(earlier, snapshot(node))], node.name
+    for node, earlier, main, text in zip(lab.nodes, before, mains, theirs, strict=True):
+        assert main + text == node.run(f"cat {MAIN} || true").stdout, node.name
+        changed = [MAIN] if text else []
+        assert changed == [line.split(":")[0] for line in difference(earlier, snapshot(node))], node.name
         assert {"runc"} == serving(node)
 
 

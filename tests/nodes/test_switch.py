@@ -1,8 +1,8 @@
 """Releases and flags are switched under running pods: every pair of releases, up and down, and every containerd.
 
-The short walks share the pairs among the containerds, the long ones pass every pair on one. Each step of a walk is one
-switch: a pod is started before it, and looked at after it, after a restart of containerd, and after its records are
-gone.
+The short walks are one switch on each containerd, up or down, the long ones pass every pair on one. Each step of a walk
+is one switch: a pod is started before it, and looked at after it, after a restart of containerd, and after its records
+are gone.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ ALL = (OLD, MIDDLE, NEW, OLD, NEW, MIDDLE, OLD)
 
 # 20260905 does not run on containerd 1.6.
 WALKS = [
-    pytest.param("debian12", (OLD, MIDDLE, OLD), id="containerd-1.6"),
-    pytest.param("debian13", (OLD, NEW, OLD), id="containerd-1.7"),
-    pytest.param("containerd2.4", (MIDDLE, NEW, MIDDLE), id="containerd-2.4"),
+    pytest.param("debian12", (OLD, MIDDLE), id="containerd-1.6"),
+    pytest.param("debian13", (NEW, OLD), id="containerd-1.7"),
+    pytest.param("containerd2.4", (MIDDLE, NEW), id="containerd-2.4"),
+    pytest.param("debian12", (OLD, MIDDLE, OLD), id="containerd-1.6-every-pair", marks=pytest.mark.exhaustive),
     pytest.param("debian13", ALL, id="containerd-1.7-every-pair", marks=pytest.mark.exhaustive),
     pytest.param("containerd2.4", ALL, id="containerd-2.4-every-pair", marks=pytest.mark.exhaustive),
 ]
@@ -164,4 +165,4 @@ def test_a_pod_keeps_its_release_and_flags_over_every_switch(walked, walk):
     # once by the test in every step
     assert len(walk) - 1 == starts(walked.node) - before
     assert (0, "") == (walked.polls.bad, walked.polls.said)
-    assert walked.polls.count > 100
+    assert walked.polls.count > 30 * (len(walk) - 1)
