@@ -94,7 +94,7 @@ measured: setup ## The same with the coverage of every process
 
 .PHONY: unit
 unit: setup ## Only the unit tests
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -m "not node" -n $(WORKERS) --dist loadfile -q
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -m "not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q
 
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes

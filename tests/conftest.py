@@ -19,10 +19,21 @@ LONGEST = (
     "i_packaging",
     "b_reconcile",
     "reflector",
+    # the unit tests that start the most
+    "runner",
+    "commands",
+    "gobuild",
+    "job_command",
+    "release_bucket",
+    "log_retention",
+    "packaging",
+    "interrupt",
+    "program",
 )
-"""Of the files in ``cluster`` and ``contract``, of which each worker takes whole ones: the last one shall be short."""
+"""Files of every folder but ``nodes``. A worker takes a whole one at a time: the last one shall be short."""
 
-settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Every run draws other examples, so few a run are many in the end.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 # `make exhaustive` asks for it. The option is heard after this file and before any test module is read.
 settings.register_profile("exhaustive", settings.get_profile("any-machine"), max_examples=1000)
 settings.load_profile("any-machine")
