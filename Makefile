@@ -14,11 +14,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 PYTHON := $(BIN)/python
-WORKERS ?= 2
-# Tests on nodes and clusters wait a fifth of their time, for starts of containerd, sandboxes and pods: one worker more than
-# processors. They are mixed, because some wait where others compute; a worker takes a file at a time.
-NODE_WORKERS ?= 3
-IN_FILES := --dist loadfile --no-loadscope-reorder -m "not exhaustive" --durations=20
+# Tests wait, for the disk and for what they start: one worker more than processors.
+WORKERS ?= 3
+BY_FILE := --dist loadfile --no-loadscope-reorder --durations=20
 # Tests on API servers can have two (CLUSTER_WORKERS=2), a third quicker; none is what has been run the most.
 CLUSTER_WORKERS ?= 0
 PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
@@ -96,15 +94,15 @@ measured: setup ## The same with the coverage of every process
 
 .PHONY: unit
 unit: setup ## Only the unit tests
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -m "not node" -n $(WORKERS) --dist loadfile -q
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -q -n $(WORKERS) $(BY_FILE) -m "not node"
 
 .PHONY: integration
 integration: control-plane ## Only the tests on real nodes, API servers and clusters: nodes, cluster and e2e at once
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes tests/cluster tests/contract tests/e2e -q -n $(NODE_WORKERS) $(IN_FILES)
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes tests/cluster tests/contract tests/e2e -q -n $(WORKERS) $(BY_FILE) -m "not exhaustive"
 
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(NODE_WORKERS) $(IN_FILES)
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(WORKERS) $(BY_FILE) -m "not exhaustive"
 
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
@@ -117,7 +115,7 @@ control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for t
 
 .PHONY: cluster
 cluster: control-plane ## Only the tests on a real API server, and on nodes with real kubelets
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -n $(CLUSTER_WORKERS) $(IN_FILES)
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -n $(CLUSTER_WORKERS) $(BY_FILE) -m "not exhaustive"
 
 .PHONY: e2e
 e2e: control-plane ## Only the tests on a cluster with real kubelets
@@ -125,7 +123,7 @@ e2e: control-plane ## Only the tests on a cluster with real kubelets
 
 .PHONY: contract
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -n $(CLUSTER_WORKERS) $(IN_FILES)
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -n $(CLUSTER_WORKERS) $(BY_FILE) -m "not exhaustive"
 
 .PHONY: chart
 chart: setup ## Package the chart, alone and in a registration for Gardener: dist/*.tgz and dist/controller-registration.yaml

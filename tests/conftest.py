@@ -32,10 +32,21 @@ LONGEST = (
     "contract/test_i_packaging.py",
     "contract/test_b_reconcile.py",
     "cluster/test_reflector.py",
+    # The unit tests that start the most.
+    "unit/execution/test_runner.py",
+    "unit/cli/test_commands.py",
+    "unit/gvisor_artifacts/test_gobuild.py",
+    "unit/cli/test_job_command.py",
+    "unit/gvisor_artifacts/test_release_bucket.py",
+    "unit/gvisor/test_log_retention.py",
+    "unit/test_packaging.py",
+    "unit/execution/test_interrupt.py",
+    "unit/cri/test_program.py",
 )
-"""Files that take half a minute or more, the longest first. A worker takes a whole file at a time: the last shall be short."""
+"""Long files, the longest first. A worker takes a whole file at a time: the last one shall be short."""
 
-settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Every run draws other examples, so few a run are many in the end.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 # `make exhaustive` asks for it. The option is heard after this file and before any test module is read.
 settings.register_profile("exhaustive", settings.get_profile("any-machine"), max_examples=1000)
 settings.load_profile("any-machine")

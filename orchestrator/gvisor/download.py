@@ -7,6 +7,7 @@ and no retry; a run that failed is run again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import http.client
 import os
@@ -139,6 +140,12 @@ def fetch(url: str, target: Path, expected: str, progress: Callable[[str], None]
         partial.unlink(missing_ok=True)
 
 
+@functools.cache
+def _opener() -> urllib.request.OpenerDirector:
+    # One for all files: each reads every certificate authority of this machine, also for a file that comes without TLS.
+    return urllib.request.build_opener(_SameScheme)
+
+
 def _read(url: str, write: Callable[[bytes], object], limit: int, progress: Callable[[str], None] | None = None) -> str:
     """Read a URL's body into ``write`` and return its content type."""
     remedy = "check the network and the bucket's address, or give an operator's directory with the files"
@@ -146,7 +153,7 @@ def _read(url: str, write: Callable[[bytes], object], limit: int, progress: Call
         url, headers={"User-Agent": "gvisor-nodes", "Accept-Encoding": "identity"}
     )
     try:
-        with urllib.request.build_opener(_SameScheme).open(request, timeout=_TIMEOUT) as response:
+        with _opener().open(request, timeout=_TIMEOUT) as response:
             if response.status != http.client.OK:
                 raise GvisorNodesError(f"{url} cannot be fetched", why=f"HTTP status {response.status}", remedy=remedy)
             announced = response.headers.get("Content-Length")

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli import invocation
 from orchestrator.cli.app import main
+from orchestrator.cli.options import Output
+from orchestrator.cli.variables import Wanted
+from orchestrator.execution import runner
+from orchestrator.execution.content import Content
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -111,6 +116,47 @@ def inventory(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture(scope="module")
+def run_once():
+    """The runner, which keeps what came of a playbook on the same hosts: a file's tests print it in many ways."""
+    run, kept = runner.run, {}
+
+    def play(playbook, inventory, *, options, on_event, **more):
+        key = (playbook, Path(*inventory).read_text(), options)
+        if key not in kept:
+            events = []
+            kept[key] = run(playbook, inventory, options=options, on_event=events.append, **more), events
+        result, events = kept[key]
+        for event in events:
+            on_event(event)
+        return result
+
+    return play
+
+
+@pytest.fixture
+def invoke(installation, capsys, monkeypatch, run_once):
+    """Run a playbook of the installation's as a command; return exit code, standard output and standard error."""
+    monkeypatch.setattr(runner, "run", run_once)
+
+    def call(command, playbook, inventory, row, *, options=None, output=Output.table, layout=None):
+        code = invocation.invoke(
+            command,
+            playbook,
+            [str(inventory)],
+            wanted=Wanted(),
+            options=options or runner.Options(),
+            output=output,
+            row=row,
+            layout=layout,
+            content=Content(installation / "orchestrator" / "_ansible"),
+        )
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from orchestrator.cli import invocation, summary, tables
 from orchestrator.cli.options import Output
 from orchestrator.cli.variables import Wanted
 from orchestrator.errors import InvalidInputError
-from orchestrator.execution.content import Content
 from orchestrator.execution.results import HostResult, RunResult
 from orchestrator.execution.runner import Options
 
@@ -36,26 +35,6 @@ def installed(installation):
             check=False,
             stdin=subprocess.DEVNULL,
         )
-
-    return call
-
-
-@pytest.fixture
-def invoke(installation, capsys):
-    def call(command, playbook, inventory, row, **more):
-        code = invocation.invoke(
-            command,
-            playbook,
-            [str(inventory)],
-            wanted=Wanted(),
-            options=more.pop("options", Options()),
-            output=more.pop("output", Output.table),
-            row=row,
-            content=Content(installation / "orchestrator" / "_ansible"),
-            **more,
-        )
-        out, err = capsys.readouterr()
-        return code, out, err
 
     return call
 

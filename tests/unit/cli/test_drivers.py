@@ -7,12 +7,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.cli import drivers, invocation
+from orchestrator.cli import drivers
 from orchestrator.cli.options import Output
 from orchestrator.cli.variables import Wanted
 from orchestrator.errors import GvisorNodesError, InvalidInputError
-from orchestrator.execution.content import Content
-from orchestrator.execution.runner import Options
 from orchestrator.gvisor.driver_history import listed_by
 
 
@@ -30,28 +28,20 @@ def _empty_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
+HOSTS = ("gpu-1", "gpu-2", "plain")
+
+
 @pytest.fixture
-def check(installation, capsys):
-    def call(inventory, output=Output.table):
-        code = invocation.invoke(
-            "drivers check",
-            "drivers",
-            [str(inventory)],
-            wanted=Wanted(),
-            options=Options(),
-            output=output,
-            row=drivers.row,
-            layout="drivers",
-            content=Content(installation / "orchestrator" / "_ansible"),
-        )
-        return code, *capsys.readouterr()
+def check(invoke, inventory):
+    def call(**more):
+        return invoke("drivers check", "drivers", inventory(*HOSTS), drivers.row, layout="drivers", **more)
 
     return call
 
 
 @pytest.mark.feature("E8")
-def test_check_shows_every_release_of_a_host_and_what_a_switch_takes(check, inventory):
-    code, out, _err = check(inventory("gpu-1", "gpu-2", "plain"))
+def test_check_shows_every_release_of_a_host_and_what_a_switch_takes(check):
+    code, out, _err = check()
     lines = [line.split() for line in out.splitlines()]
 
     assert code == 3
@@ -64,12 +54,14 @@ def test_check_shows_every_release_of_a_host_and_what_a_switch_takes(check, inve
 
 
 @pytest.mark.feature("E8")
-def test_the_document_says_by_which_releases_a_host_loses_support(check, inventory):
-    code, out, _err = check(inventory("gpu-1", "plain"), Output.json)
+def test_the_document_says_by_which_releases_a_host_loses_support(check):
+    code, out, _err = check(output=Output.json)
     document = json.loads(out)
 
     assert (code, "drivers check") == (3, document["command"])
-    assert {"gpu-1": ["20260905.0"], "plain": []} == {h["host"]: h["loses_support_by"] for h in document["hosts"]}
+    assert {"gpu-1": ["20260905.0"], "gpu-2": ["20260905.0"], "plain": []} == {
+        h["host"]: h["loses_support_by"] for h in document["hosts"]
+    }
 
 
 def test_list_shows_a_release_by_the_data_where_its_binary_is_not_here():

@@ -181,7 +181,7 @@ node_states = st.builds(
     st.sampled_from(State),
     st.sampled_from(sorted(PASSING)) | texts,
 )
-# Each is a pool of some sixty nodes. `make exhaustive` tries ten times as many.
+# Each is a pool of some sixty nodes. `make exhaustive` tries far more.
 few = settings(max_examples=settings.default.max_examples // 5)
 pools = st.builds(Seen, st.lists(node_states, max_size=4).map(lambda few: (few * 20)[:60]), st.just(WANTED))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from orchestrator.errors import GvisorNodesError, InvalidInputError, MissingComponentError
 from orchestrator.execution import processes
 from orchestrator.execution.content import locate
+from orchestrator.execution.results import RunResult
 from orchestrator.execution.runner import Options, run
 
 
@@ -28,7 +30,8 @@ def mixed(make_content, make_inventory, closed_port):
     """One run in which every host fares differently."""
     content = make_content(
         mixed=[
-            task("probe", "ok", data={"plan": {"needed": True}, "state": {"x": [1]}}) | {"when": "fate != 'early'"},
+            task("probe", "ok", data={"plan": {"needed": True}, "state": {"x": [1]}})
+            | {"when": "fate in ('ok', 'gone')"},
             task("gate", "refused", message="pods use it", cause="pod a", remedy="drain")
             | {"when": "fate == 'refused'"},
             task("input", "invalid", message="bad value") | {"when": "fate == 'invalid'"},
@@ -49,7 +52,8 @@ def mixed(make_content, make_inventory, closed_port):
                 "block": [task("try", "failed", message="no")],
                 "rescue": [task("undo", "ok", message="undone")],
             },
-            task("report", "ok", message="done", data={"restarts": 0}),
+            task("report", "ok", message="done", data={"restarts": 0})
+            | {"when": "fate in ('ok', 'ignored', 'rescued')"},
         ]
     )
     fates = ("ok", "changed", "refused", "invalid", "late", "failed", "ignored", "quiet", "rescued")
@@ -115,77 +119,92 @@ def test_events_come_in_order_and_name_host_and_step(mixed):
     assert own.index(("Do probe", "started")) < own.index(("probe", "ok")) < own.index(("report", "ok"))
 
 
-@pytest.mark.feature("J8")
-def test_nothing_of_a_run_is_left(make_content, make_inventory):
-    before = leftovers()
-    content = make_content(one=[{"name": "Where", "ansible.builtin.command": f"printenv {processes.MARK}"}])
-    seen = run("one", make_inventory(a=None), content=content)
+SECRET = "correct-horse-battery"  # noqa: S105 - it is looked for below
+VALUE = {"text": "a 'b' \"c\" $(d) `e` ; # \\ ü", "list": ["x", 1, True, None], "number": "1.10"}
+LOOK = f"""
+import glob, os, sys
+needle = {SECRET[::-1]!r}[::-1].encode()
+found, modes = [], []
+for pattern in ('cmdline', 'environ'):
+    for path in glob.glob('/proc/[0-9]*/' + pattern):
+        try:
+            if needle in open(path, 'rb').read(): found.append(path)
+        except OSError: pass
+run = os.environ['GVISOR_NODES_RUN']
+for base, names, files in os.walk(run):
+    paths = [os.path.join(base, n) for n in names + files]
+    modes += [p for p in paths if os.lstat(p).st_mode & 0o077 and not os.path.islink(p)]
+print(found, oct(os.stat(run).st_mode & 0o777), modes)
+print(*(f'{{name}}={{value}}' for name, value in os.environ.items()), sep='\\n')
+"""
 
-    assert seen.hosts["a"].outcome == "changed"
-    assert leftovers() <= before
-    assert not processes.marked(f"gvn-{os.getpid()}-")
+
+@dataclass
+class Ordinary:
+    result: RunResult
+    before: set[str]
+    after: set[str]
+    marked: set[int]
 
 
-@pytest.mark.feature("J8")
-def test_secrets_are_in_no_argument_no_environment_no_result_and_no_file(make_content, make_inventory, tmp_path):
-    secret = "correct-horse-battery"  # noqa: S105 - it is looked for below
-    looker = tmp_path / "look"
-    looker.write_text(
-        "import glob, os, sys\n"
-        f"needle = {secret[::-1]!r}[::-1].encode()\n"
-        "found, modes = [], []\n"
-        "for pattern in ('cmdline', 'environ'):\n"
-        "    for path in glob.glob('/proc/[0-9]*/' + pattern):\n"
-        "        try:\n"
-        "            if needle in open(path, 'rb').read(): found.append(path)\n"
-        "        except OSError: pass\n"
-        "run = os.environ['GVISOR_NODES_RUN']\n"
-        "for base, names, files in os.walk(run):\n"
-        "    paths = [os.path.join(base, n) for n in names + files]\n"
-        "    modes += [p for p in paths if os.lstat(p).st_mode & 0o077 and not os.path.islink(p)]\n"
-        "print(found, oct(os.stat(run).st_mode & 0o777), modes)\n"
-    )
+@pytest.fixture(scope="module")
+def ordinary(make_content, make_inventory, tmp_path_factory):
+    """One run that goes well, with a secret, with variables of its caller's, and with a slow receiver of its events."""
+    looker = tmp_path_factory.mktemp("looker") / "look"
+    looker.write_text(LOOK)
     content = make_content(
         one=[
             {"name": "Use", "ansible.builtin.set_fact": {"x": "{{ token | length }}"}},
             {"name": "Look", "ansible.builtin.command": f"/usr/bin/python3 {looker}", "register": "seen"},
-            {"name": "Tell", "answer": {"step": "tell", "status": "ok", "message": "{{ seen.stdout }}"}},
+            task("tell", "ok", message="{{ seen.stdout_lines[0] }}", data={"got": "{{ value }}"}),
+            task("environment", "ok", message="{{ seen.stdout }}"),
+            *(task(f"bulk {n}", "ok", data={"bulk": "x" * 200_000}) for n in range(3)),
         ]
     )
-    result = run(
-        "one", make_inventory(a=None), content=content, extra_vars={"token": secret},
-        options=Options(become_password=secret),
-    )  # fmt: skip
-
-    assert result.hosts["a"].steps[-1].message == "[] 0o700 []"
-    assert secret not in repr(result)
-    assert secret not in repr(Options(become_password=secret))
-
-
-def test_the_configuration_is_ours_and_not_the_callers(make_content, make_inventory, monkeypatch):
-    monkeypatch.setenv("ANSIBLE_STRATEGY", "nonsense")
-    monkeypatch.setenv("PRIVATE_TOKEN", "x")
-    content = make_content(
-        one=[
-            {"name": "Look", "ansible.builtin.command": "env", "register": "seen"},
-            {"name": "Tell", "answer": {"step": "tell", "status": "ok", "message": "{{ seen.stdout }}"}},
-        ]
-    )
-    message = run("one", make_inventory(a=None), content=content).hosts["a"].steps[-1].message
-
-    assert "PRIVATE_TOKEN" not in message
-    assert "ANSIBLE_STRATEGY" not in message
-    assert "ANSIBLE_HOST_KEY_CHECKING=True" in message
+    gate = threading.Event()
+    before = leftovers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANSIBLE_STRATEGY", "nonsense")
+        patch.setenv("PRIVATE_TOKEN", "x")
+        result = run(
+            "one", make_inventory(a=None), content=content, extra_vars={"token": SECRET, "value": VALUE},
+            options=Options(become_password=SECRET), on_event=lambda event: gate.wait(0.3) if "bulk" in event.step else None,
+        )  # fmt: skip
+    return Ordinary(result, before, leftovers(), processes.marked(f"gvn-{os.getpid()}-"))
 
 
-def test_values_reach_the_playbook_as_they_are(make_content, make_inventory):
-    content = make_content(
-        one=[{"name": "Tell", "answer": {"step": "tell", "status": "ok", "data": {"got": "{{ value }}"}}}]
-    )
-    value = {"text": "a 'b' \"c\" $(d) `e` ; # \\ ü", "list": ["x", 1, True, None], "number": "1.10"}
-    result = run("one", make_inventory(a=None), content=content, extra_vars={"value": value})
+def message(ordinary, step):
+    return next(one.message for one in ordinary.result.hosts["a"].steps if one.step == step)
 
-    assert {"got": value} == result.hosts["a"].data["tell"]
+
+@pytest.mark.feature("J8")
+def test_nothing_of_a_run_is_left(ordinary):
+    assert ordinary.result.hosts["a"].outcome == "changed"
+    assert ordinary.after <= ordinary.before
+    assert not ordinary.marked
+
+
+@pytest.mark.feature("J8")
+def test_secrets_are_in_no_argument_no_environment_no_result_and_no_file(ordinary):
+    assert message(ordinary, "tell") == "[] 0o700 []"
+    assert SECRET not in repr(ordinary.result)
+    assert SECRET not in repr(Options(become_password=SECRET))
+
+
+def test_the_configuration_is_ours_and_not_the_callers(ordinary):
+    environment = message(ordinary, "environment")
+
+    assert "PRIVATE_TOKEN" not in environment
+    assert "ANSIBLE_STRATEGY" not in environment
+    assert "ANSIBLE_HOST_KEY_CHECKING=True" in environment
+
+
+def test_values_reach_the_playbook_as_they_are(ordinary):
+    assert {"got": VALUE} == ordinary.result.hosts["a"].data["tell"]
+
+
+def test_a_slow_receiver_of_events_does_not_break_the_run(ordinary):
+    assert ["bulk 0", "bulk 1", "bulk 2"] == [step.step for step in ordinary.result.hosts["a"].steps][-3:]
 
 
 @pytest.mark.parametrize("value", ["{{ 1 }}", "a{% b", "{# c", ["{{ x }}"], {"k": {"n": "{{ x }}"}}, {"{{ k }}": 1}])
@@ -246,7 +265,7 @@ def test_a_missing_program_is_named_with_the_command_that_installs_it(make_conte
 def test_check_and_diff_show_what_would_change_and_change_nothing(make_content, make_inventory, tmp_path):
     target = tmp_path / "file"
     content = make_content(
-        one=[{"name": "Write", "ansible.builtin.copy": {"content": "new\n", "dest": str(target), "mode": "0600"}}]
+        one=[{"name": "Write", "ansible.builtin.lineinfile": {"line": "new", "path": str(target), "create": True}}]
     )
     result = run("one", make_inventory(a=None), content=content, options=Options(check=True, diff=True))
 
@@ -255,23 +274,13 @@ def test_check_and_diff_show_what_would_change_and_change_nothing(make_content, 
     assert not target.exists()
 
 
-def test_a_slow_receiver_of_events_does_not_break_the_run(make_content, make_inventory):
-    content = make_content(one=[task(f"s{n}", "ok", data={"bulk": "x" * 200_000}) for n in range(3)])
-    gate = threading.Event()
-    result = run("one", make_inventory(a=None), content=content, on_event=lambda _event: gate.wait(0.3))
-
-    assert [step.step for step in result.hosts["a"].steps] == ["s0", "s1", "s2"]
-
-
-def test_a_run_over_its_timeout_is_stopped_and_leaves_nothing(make_content, make_inventory):
+def test_a_run_over_its_timeout_is_stopped_and_leaves_nothing(make_content, make_inventory, ordinary):
     before = leftovers()
-    first = task("first", "changed")
-    content = make_content(
-        short=[first], one=[first, {"name": "Wait", "ansible.builtin.command": f"sleep 601.{os.getpid()}"}]
-    )
-    # As long as this machine needs for the first task now, three times over.
-    usual = run("short", make_inventory(a=None), content=content).seconds
-    result = run("one", make_inventory(a=None), content=content, options=Options(timeout=3 + 3 * usual), grace=30)
+    waiting = {"name": "Wait", "ansible.builtin.command": f"sleep 601.{os.getpid()}"}
+    content = make_content(one=[task("first", "changed"), waiting])
+    # What this machine needs for many tasks is enough for the first.
+    enough = Options(timeout=3 + ordinary.result.seconds)
+    result = run("one", make_inventory(a=None), content=content, options=enough, grace=30)
 
     assert (result.interrupted, result.timed_out, result.exit_code) == (True, True, 1)
     assert (result.hosts["a"].failure.step, result.hosts["a"].failure.status) == ("Wait", "failed")

@@ -20,18 +20,37 @@ SANDBOX = "a" * 64
 CONTAINER = "b" * 64
 OTHER = "c" * 64
 
-# argv, pid, working directory and, where the test asks for it, standard input; as JSON in a file so that the target's
-# own output stays free.
-TARGET = f"""#!{sys.executable} -IS
-import json, os, sys
-answer = {{"argv": sys.argv, "pid": os.getpid(), "cwd": os.getcwd(), "environment": dict(os.environ)}}
-answer["descriptors"] = sorted(int(name) for name in os.listdir("/proc/self/fd"))
-if "read-stdin" in sys.argv:
-    answer["stdin"] = sys.stdin.read()
-with open(os.environ["ANSWER"], "w") as file:
-    json.dump(answer, file)
-sys.exit(int(os.environ.get("EXIT", "0")))
+# Process id, working directory, descriptors, argv, environment and, where the test asks for it, standard input; in a file
+# so that the target's own output stays free. A shell of known descriptors, for every call starts one.
+TARGET = f"""#!{shutil.which("dash")}
+descriptors=
+for open in /proc/$$/fd/*; do descriptors="$descriptors ${{open##*/}}"; done
+{{
+  printf '%s\\0' "$$"
+  pwd -P
+  printf '\\0%s' "$descriptors" "$#" "$0" "$@"
+  printf '\\0'
+  cat "/proc/$$/environ"
+  for argument; do
+    if [ "$argument" = read-stdin ]; then printf '\\0' && cat; fi
+  done
+}} >"$ANSWER"
+exit "$EXIT"
 """
+
+
+def read_answer(path: Path) -> dict:
+    """What ``TARGET`` wrote."""
+    pid, cwd, descriptors, count, *rest = path.read_text().split("\0")
+    argv, (*environment, stdin) = rest[: int(count) + 1], rest[int(count) + 1 :]
+    return {
+        "pid": int(pid),
+        "cwd": cwd.removesuffix("\n"),
+        "descriptors": sorted(map(int, descriptors.split())),
+        "argv": argv,
+        "environment": dict(variable.split("=", 1) for variable in environment if variable),
+        "stdin": stdin,
+    }
 
 
 def shells():
@@ -100,7 +119,7 @@ class Node:
         )
         # communicate() takes no offence at a target that ends without reading.
         _, error = process.communicate(stdin, timeout=30)
-        found = json.loads(answer.read_text()) if answer.exists() else None
+        found = read_answer(answer) if answer.exists() else None
         return Result(process.returncode, error, found, process.pid)
 
     def shim(self, cwd, *arguments, **options):
@@ -364,13 +383,13 @@ def test_the_target_gets_one_variable_and_no_file_from_the_dispatcher(node):
     bundle = node.bundle(SANDBOX)
 
     for result, variables in ((node.shim(bundle, "start"), {VARIABLE}), (node.runsc(bundle, "start"), set())):
-        # PWD, OLDPWD, SHLVL and _ are the shells' habit; LC_CTYPE is Python's, the target here.
+        # PWD, OLDPWD, SHLVL and _ are the shells' habit.
         assert (
-            result.answer["environment"].keys() - {"PWD", "OLDPWD", "_", "LC_CTYPE", "SHLVL"}
+            result.answer["environment"].keys() - {"PWD", "OLDPWD", "_", "SHLVL"}
             == {"PATH", "ANSWER", "EXIT"} | variables
         )
-        # The fourth is the directory that the target lists its descriptors by.
-        assert result.answer["descriptors"] == [0, 1, 2, 3]
+        # The fourth is the directory that the target lists its descriptors by, the last its script.
+        assert result.answer["descriptors"] == [0, 1, 2, 3, 10]
 
 
 WORDS = [

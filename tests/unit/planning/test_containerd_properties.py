@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import RefusedError
 from orchestrator.planning.containerd_config import DropIn, add_handler, remove_handler, verify_dump, verify_removal
 
-# A file takes long to make and to read. `make exhaustive` tries ten times as many.
+# A file takes long to make and to read. `make exhaustive` tries far more.
 fewer = settings(max_examples=settings.default.max_examples // 4)
 
 NAMES = {1: "cri", 2: CRI, 3: V3, 4: V3}

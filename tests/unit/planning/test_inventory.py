@@ -20,7 +20,7 @@ from orchestrator.planning.inventory import (
     render_yaml,
 )
 
-# An inventory takes long to make and to read. `make exhaustive` tries ten times as many.
+# An inventory takes long to make and to read. `make exhaustive` tries far more.
 fewer = settings(max_examples=settings.default.max_examples // 4)
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z0-9]{1,10})?", fullmatch=True).filter(
