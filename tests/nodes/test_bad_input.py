@@ -164,6 +164,14 @@ def half_a_bucket(lab):
         thread.join()
 
 
+def apply_to(lab, path, hosts, *, rc, env=None):
+    """Apply to hosts, see `write_inventory`; all of them must have an answer, and the run end with this exit code."""
+    answer = apply(write_inventory(lab, path, hosts), env=env)
+    assert rc == answer.rc, answer.stderr
+    assert hosts.keys() == answer.hosts.keys()
+    return answer
+
+
 # What ends a host before its node is changed needs no run of its own: each host of an inventory is one case, and the
 # hosts of a run end with the same exit code.
 
@@ -183,10 +191,7 @@ def invalid(lab, clean, place):
         "dynamic": (second, catalogue(dynamic, place / "dynamic.json")),
     }
     with untouched(clean, first, second):
-        answer = apply(write_inventory(lab, place / "invalid.yml", hosts))
-    assert 2 == answer.rc, answer.stderr
-    assert hosts.keys() == answer.hosts.keys()
-    return answer
+        return apply_to(lab, place / "invalid.yml", hosts, rc=2)
 
 
 @pytest.fixture(scope="module")
@@ -207,16 +212,7 @@ def failed(lab, clean, place):
             # Another node than the one above: hosts of the same address may share a connection.
             "other-key": (first, {"ansible_ssh_common_args": arguments}),
         }
-        answer = apply(write_inventory(lab, place / "failed.yml", hosts), env={"XDG_CACHE_HOME": str(place / "cache")})
-    assert 3 == answer.rc, answer.stderr
-    return answer
-
-
-def refuse(lab, path, hosts):
-    answer = apply(write_inventory(lab, path, hosts))
-    assert 4 == answer.rc, answer.stderr
-    assert hosts.keys() == answer.hosts.keys()
-    return answer
+        return apply_to(lab, place / "failed.yml", hosts, rc=3, env={"XDG_CACHE_HOME": str(place / "cache")})
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +240,7 @@ def refusals(lab, clean, place):
         good = first.read(CONFIG)
         first.write(CONFIG, good + BROKEN)
         try:
-            answer = refuse(lab, place / "refusals.yml", hosts)
+            answer = apply_to(lab, place / "refusals.yml", hosts, rc=4)
             assert good + BROKEN == first.read(CONFIG)
         finally:
             first.write(CONFIG, good)
@@ -264,7 +260,7 @@ def more_refusals(lab, clean, place):
         second.write("/run/gvisor-nodes/lease.json", lease)
         first.run("mkdir /run/away && mv /usr/bin/python3* /run/away/", check=True)
         try:
-            return refuse(lab, place / "more_refusals.yml", hosts)
+            return apply_to(lab, place / "more_refusals.yml", hosts, rc=4)
         finally:
             first.run("mv /run/away/* /usr/bin/ && rmdir /run/away", check=True)
             second.run("rm -r /run/gvisor-nodes", check=True)
@@ -378,71 +374,61 @@ def test_a_second_apply_gives_up_when_its_time_is_over_and_names_the_first(more_
     refused(more_refusals, "held", "lock", "another run holds this node", "anna@desk", "1000 s")
 
 
-@pytest.fixture
-def target(lab):
-    node = lab.nodes[1]
-    # Another file's test, or one that failed half way.
-    if node.run("test -e /var/lib/gvisor-nodes", check=False).returncode == 0:
-        gvisor_nodes("remove", "--yes", "--limit", node.name, inventory=lab.inventory)
-    return node
+class TestInstalledTwiceAtOnce:
+    """On a node that two applies wanted at the same moment."""
 
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def node(lab):
+        return lab.nodes[1]
 
-@pytest.fixture
-def inventory(lab, target, tmp_path):
-    """Write the lab's inventory with one host and other variables; return its path."""
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def inventory(lab, node, tmp_path_factory):
+        path = tmp_path_factory.mktemp("inventory") / "inventory.yml"
+        return write_inventory(lab, path, {node.name: (node, {})})
 
-    def write(**variables):
-        content = yaml.safe_load(lab.inventory.read_text())
-        content["all"]["hosts"] = {target.name: content["all"]["hosts"][target.name]}
-        for name, value in variables.items():
-            place = content["all"]["hosts"][target.name] if name.startswith("ansible_") else content["all"]["vars"]
-            place[name] = value
-        path = tmp_path / "inventory.yml"
-        path.write_text(yaml.safe_dump(content))
-        return path
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def answers(clean, node, inventory):
+        """What both said, and how often containerd was started meanwhile; the node is cleaned to the byte in the end."""
+        count, answers = starts(node), []
+        threads = [threading.Thread(target=lambda: answers.append(apply(inventory))) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        yield answers, starts(node) - count
+        removed = gvisor_nodes("remove", "--yes", inventory=inventory)
+        assert 0 == removed.rc, removed.stderr
+        assert [] == difference(clean[node.name], snapshot(node))
 
-    return write
+    @pytest.mark.feature("C9")
+    def test_the_second_waits_and_finds_it_done(self, node, answers):
+        said, restarts = answers
+        assert [0, 0] == [answer.rc for answer in said], [answer.stderr for answer in said]
+        assert {"proved"} == {answer.host(node)["proof"] for answer in said}
+        assert 1 == restarts
 
-
-@pytest.mark.feature("H4")
-def test_a_removal_is_refused_while_a_pod_runs_and_names_it(lab, target, inventory):
-    node = target
-    assert 0 == apply(inventory()).rc
-    command = (
-        "ctr -n k8s.io run -d --read-only --annotation io.kubernetes.cri.container-type=sandbox "
-        "--annotation io.kubernetes.cri.sandbox-name=cart --annotation io.kubernetes.cri.sandbox-namespace=shop "
-        "--runtime /opt/gvisor-nodes/containerd-shim-runsc-v1 --runtime-config-path /opt/gvisor-nodes/runsc.toml "
-        "--rootfs / cart /bin/sleep 600 </dev/null >/dev/null 2>&1"
-    )
-    node.run(f"timeout 60 {command}", check=True)
-    installed = snapshot(node)
-    try:
-        answer = gvisor_nodes("remove", "--yes", inventory=inventory())
-        assert [] == difference(installed, snapshot(node))
-    finally:
-        node.run(
-            "ctr -n k8s.io task kill -s KILL cart; ctr -n k8s.io task delete -f cart; ctr -n k8s.io container delete cart"
+    @pytest.mark.feature("H4")
+    @pytest.mark.usefixtures("answers")
+    def test_a_removal_is_refused_while_a_pod_runs_and_names_it(self, node, inventory):
+        command = (
+            "ctr -n k8s.io run -d --read-only --annotation io.kubernetes.cri.container-type=sandbox "
+            "--annotation io.kubernetes.cri.sandbox-name=cart --annotation io.kubernetes.cri.sandbox-namespace=shop "
+            "--runtime /opt/gvisor-nodes/containerd-shim-runsc-v1 --runtime-config-path /opt/gvisor-nodes/runsc.toml "
+            "--rootfs / cart /bin/sleep 600 </dev/null >/dev/null 2>&1"
         )
-    assert 4 == answer.rc, answer.stderr
-    refused(answer, node.name, "preflight", "pods still run", "shop/cart", "drain")
-    gone = "timeout 20 sh -c 'while ls /run/containerd/io.containerd.runtime.v2.task/k8s.io/cart >/dev/null 2>&1; do sleep 0.2; done'"
-    assert 0 == node.run(gone).returncode
-    assert 0 == gvisor_nodes("remove", "--yes", inventory=inventory()).rc
-
-
-@pytest.mark.feature("C9")
-def test_of_two_applies_at_once_the_second_waits_and_finds_it_done(lab, target, inventory):
-    path = inventory()
-    before, count = snapshot(target), starts(target)
-    answers = []
-    threads = [threading.Thread(target=lambda: answers.append(apply(path))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert [0, 0] == [answer.rc for answer in answers], [answer.stderr for answer in answers]
-    assert {"proved"} == {answer.host(target)["proof"] for answer in answers}
-    assert 1 == starts(target) - count
-    assert 0 == gvisor_nodes("remove", "--yes", inventory=path).rc
-    assert [] == difference(before, snapshot(target))
+        node.run(f"timeout 60 {command}", check=True)
+        installed = snapshot(node)
+        try:
+            answer = gvisor_nodes("remove", "--yes", inventory=inventory)
+            assert [] == difference(installed, snapshot(node))
+        finally:
+            node.run(
+                "ctr -n k8s.io task kill -s KILL cart; ctr -n k8s.io task delete -f cart; ctr -n k8s.io container delete cart"
+            )
+        assert 4 == answer.rc, answer.stderr
+        refused(answer, node.name, "preflight", "pods still run", "shop/cart", "drain")
+        gone = "timeout 20 sh -c 'while ls /run/containerd/io.containerd.runtime.v2.task/k8s.io/cart >/dev/null 2>&1; do sleep 0.2; done'"
+        assert 0 == node.run(gone).returncode

@@ -22,6 +22,7 @@ OFTEN = ("debian12", "debian13", "containerd2.4")
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # tests of gobuild build one by default, and every lab on a new machine all of them
 @pytest.mark.timeout(1800)  # without Go's build cache it takes minutes
 def test_a_release_is_built_static_labelled_and_not_built_again(tmp_path):
     told = []
