@@ -17,8 +17,8 @@ PYTHON := $(BIN)/python
 WORKERS ?= 2
 # Tests on nodes wait a fifth of their time, for starts of containerd and sandboxes: one worker more than processors.
 NODE_WORKERS ?= 3
-# Tests on API servers can have two (CLUSTER_WORKERS=2), a third quicker; none is what has been run the most.
-CLUSTER_WORKERS ?= 0
+# Tests on API servers: each worker has a seed and a shoot of its own.
+CLUSTER_WORKERS ?= 2
 PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
 
 # Coverage is taken of every Python process, also of those that a test starts: ansible-playbook and its workers, the CRI
@@ -104,7 +104,7 @@ nodes: setup ## Only the tests on real nodes
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
 	@$(PYTHON) -m pytest tests/unit -q -m hypothesis --hypothesis-profile=exhaustive -n $(WORKERS)
-	@$(PYTHON) -m pytest tests/nodes tests/contract -q -m exhaustive
+	@$(PYTHON) -m pytest tests/nodes tests/cluster tests/contract -q -m exhaustive
 
 .PHONY: control-plane
 control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for tests on real API servers, once

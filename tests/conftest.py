@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     import pytest
 
 LONGEST = (
-    "h_nodes",
     "lab_nodes",
-    "h_status",
+    "h_nodes",
     "h_ssh",
-    "g_process",
-    "lab_cluster",
     "i_packaging",
-    "b_reconcile",
+    "lab_cluster",
     "reflector",
+    "g_process",
+    "e_delete",
+    "b_reconcile",
+    "h_inventory",
 )
 """Of the files in ``cluster`` and ``contract``, of which each worker takes whole ones: the last one shall be short."""
 
