@@ -16,9 +16,10 @@ BIN := .venv/bin
 PYTHON := $(BIN)/python
 # Tests wait, for the disk and for what they start: one worker more than processors.
 WORKERS ?= 3
+# Tests on API servers: each worker has a seed and a shoot of its own.
+CLUSTER_WORKERS ?= 2
+# A worker takes a file at a time, the long ones first.
 BY_FILE := --dist loadfile --no-loadscope-reorder --durations=20
-# Tests on API servers can have two (CLUSTER_WORKERS=2), a third quicker; none is what has been run the most.
-CLUSTER_WORKERS ?= 0
 PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
 
 # Coverage is taken of every Python process, also of those that a test starts: ansible-playbook and its workers, the CRI
@@ -107,7 +108,7 @@ nodes: setup ## Only the tests on real nodes
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
 	@$(PYTHON) -m pytest tests/unit -q -m hypothesis --hypothesis-profile=exhaustive -n $(WORKERS)
-	@$(PYTHON) -m pytest tests/nodes tests/contract -q -m exhaustive
+	@$(PYTHON) -m pytest tests/nodes tests/cluster tests/contract -q -m exhaustive
 
 .PHONY: control-plane
 control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for tests on real API servers, once

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-# An API server waits a minute for its clients to end their watches. It keeps nothing, so it need not be waited for.
-_STOP_SECONDS: Final = 2.0
+# An API server waits for its clients to end their watches. It keeps nothing, so it need not be waited for.
+_STOP_SECONDS: Final = 0.0
+# It collects garbage more rarely: a quarter of the processor's time of its start less, for a tenth of a gigabyte more.
+_VARIABLES: Final = {"GOGC": "400"}
 
 SERVICES: Final = "10.96.0.0/16"
 """The addresses of Services; the first is that of the API server itself, for pods."""
@@ -120,16 +122,17 @@ class ApiServer:
     def launch(self) -> bool:
         """Start the API server unless it runs, without waiting; tell whether it was started."""
         self._write_files()
-        return self.process.start(program(kubernetes()), self._arguments())
+        return self.process.start(program(kubernetes()), self._arguments(), variables=_VARIABLES)
 
-    def await_ready(self) -> None:
-        """Wait until the API server is ready, and write its kubeconfig."""
+    def await_ready(self, *others: Process) -> None:
+        """Wait until the API server is ready, and write its kubeconfig; it is an error if one of the others ends."""
         admin = self.clients.signed(_ADMIN)
         identity = (admin.certificate, admin.key)
         await_ready(
             lambda: is_well(self.port, "/readyz", self.authority_file, identity, self._address),
             self.process,
             self._store.process,
+            *others,
         )
         replace_file(self.kubeconfig_file, json.dumps(self.kubeconfig(), indent=2) + "\n", mode=0o600)
 

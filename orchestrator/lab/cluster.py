@@ -184,7 +184,7 @@ class Cluster(Startable):
             progress("etcd is ready")
             started.append(self._store.process)
         started += [server.process for server in (self.seed, self.shoot) if server.launch()]
-        self.shoot.await_ready()
+        self.shoot.await_ready(self.seed.process)
         components = [self.controller_manager, *([self.scheduler] if self.takes_nodes else [])]
         started += [component.process for component in components if component.launch()]
         self.seed.await_ready()

@@ -190,6 +190,8 @@ class ClusterNodes:
             container = self._container(engine, name)
             started = container is None or not container.running
             if container is None:
+                # Of one whose making was interrupted, podman may know the name alone.
+                engine.remove_containers([name])
                 client.delete(NODES, name)  # that of a container which is gone: this will be another machine
                 progress(f"start {name} ({wanted.kind})")
                 container = self._start(engine, wanted, progress)
@@ -301,8 +303,9 @@ class ClusterNodes:
         )
 
     def _container(self, engine: Engine, name: str) -> Container | None:
+        """The container of a node; None also for one that has never run, which starts only sometimes."""
         there = engine.containers(self._mark, label=CLUSTER_LABEL)
-        return next((container for container in there if container.name == name), None)
+        return next((container for container in there if container.name == name and container.has_run), None)
 
     def _image(self, engine: Engine, kind: str, progress: Progress) -> str:
         if kind not in self._images:

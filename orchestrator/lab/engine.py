@@ -63,12 +63,13 @@ _COMMON_RUN_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container of a lab as the engine sees it."""
+    """One container of a lab as the engine sees it; whose making was interrupted has never run."""
 
     name: str
     running: bool
     ssh_port: int | None
     labels: dict[str, str]
+    has_run: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +336,7 @@ def _container(found: dict[str, Any]) -> Container:
         running=found["State"]["Status"] == "running",
         ssh_port=int(bindings[0]["HostPort"]) if bindings else None,
         labels=found["Config"].get("Labels") or {},
+        has_run=found["State"]["Status"] != "created",
     )
 
 

@@ -19,7 +19,7 @@ from orchestrator.errors import GvisorNodesError
 from orchestrator.lab.paths import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -107,7 +107,14 @@ class Process:
         self._reap(recorded.pid)
         return None
 
-    def start(self, program: Path, arguments: Sequence[str], *, without: Collection[str] = ()) -> bool:
+    def start(
+        self,
+        program: Path,
+        arguments: Sequence[str],
+        *,
+        without: Collection[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> bool:
         """Start it, unless it runs; tell whether it was started.
 
         It has a session of its own, so that Ctrl-C is its starter's, who stops programs in their order, and it goes on
@@ -117,6 +124,7 @@ class Process:
             program: path of the program.
             arguments: what follows its name.
             without: variables of the environment that it does not get.
+            variables: that it gets beside the others.
         """
         if self.identity is not None:
             return False
@@ -127,7 +135,7 @@ class Process:
         pid = os.posix_spawn(
             program,
             [str(program), *arguments],
-            {name: value for name, value in os.environ.items() if name not in without},
+            {name: value for name, value in os.environ.items() if name not in without} | dict(variables or {}),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(self.log), appended, 0o600),

@@ -11,6 +11,7 @@ import json
 import secrets
 import socket
 import ssl
+import threading
 import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,11 +20,13 @@ import pytest
 from chart import CONTROLLER, NAMESPACE, POOR, RELEASE, Rights, refused, seed_values
 from landscape import Beacon, Running, Shoot, controller_process, eventually, with_options
 
+from orchestrator.controller.definition import ensure_definition
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES
 from orchestrator.kube import api_error
 from orchestrator.kube.client import Client
 from orchestrator.kube.credentials import from_file
 from orchestrator.kube.resource import Resource
+from orchestrator.lab.api_server import ApiServer
 from orchestrator.lab.cluster import Cluster
 from orchestrator.lab.helm import Helm
 
@@ -46,6 +49,21 @@ def cluster(tmp_path_factory):
     tokens = {RESTRICTED: "restricted", VIEWER: "viewer", CONTROLLER: "controller", POOR: "poor"}
     with Cluster(tmp_path_factory.mktemp("contract"), tokens=tokens, audited=["controller", "poor"]) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """An API server of one cluster without Gardener, which knows nothing of it."""
+    with ApiServer(tmp_path_factory.mktemp("one-cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server):
+    """The administrator there; the controller's own definition is in force."""
+    with Client(from_file(server.kubeconfig_file)) as one:
+        ensure_definition(one, threading.Event())
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import ExitStack
 
 import pytest
 from landscape import SMR, Film, configuration, eventually, facts, pmr, version, with_options
 
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, MANAGED_RESOURCES
 from orchestrator.kube.lease import LEASES
-from orchestrator.lab import gardener
-from orchestrator.lab.api_server import ApiServer
-from orchestrator.lab.control_plane import BUILD
-from orchestrator.lab.seed_objects import define
 
 HEARTBEAT = "gardener-extension-heartbeat"
 LEADER = "runtime-gvisor-leader-election"
@@ -132,19 +129,16 @@ def test_case_72_the_endpoints_answer(shoot, process):
         assert line in text
 
 
-def test_case_72_it_is_not_ready_before_everything_is_listed(process, tmp_path):
-    # A server of its own: who follows one that was away comes back later and later, and other cases wait for those.
-    with ApiServer(tmp_path / "seed") as server:
-        define(server.kubeconfig_file, gardener.definitions().find(BUILD))
-        server.stop()
-        # One that has just begun does not know its roles yet, and refuses everybody but an administrator.
-        with process(kubeconfig=str(server.kubeconfig_file)) as one:
+def test_case_72_it_is_not_ready_before_everything_is_listed(process, cluster):
+    with ExitStack() as frozen:
+        frozen.enter_context(cluster.seed.frozen())
+        with process() as one:
             eventually(lambda: one.get(one.health, "/healthz")[0], 60, lambda: one.text)
             code, why = one.get(one.health, "/readyz")
             assert 503 == code
             for name in ("containerruntimes", "clusters", "managedresources"):
                 assert name in why
-            server.start()
+            frozen.close()
             one.await_ready()
 
 

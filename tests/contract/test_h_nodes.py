@@ -48,20 +48,6 @@ from orchestrator.lab.ports import free_ports
 BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """An API server that knows nothing of Gardener."""
-    with ApiServer(tmp_path_factory.mktemp("one-cluster")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(from_file(server.kubeconfig_file)) as one:
-        ensure_definition(one, threading.Event())
-        yield one
-
-
 @pytest.fixture(params=["gardener", "standalone"])
 def place(request):
     """A pool without nodes, whose ContainerRuntime is not there yet."""
@@ -109,6 +95,16 @@ def pool(place, run):
         yield place
 
 
+# What becomes of a run is the same code wherever the pool is: the other place is for `make exhaustive`.
+ELSEWHERE = pytest.mark.exhaustive
+SHOOT_SUFFICES = pytest.mark.parametrize(
+    "place", ["gardener", pytest.param("standalone", marks=ELSEWHERE)], indirect=True
+)
+ONE_CLUSTER_SUFFICES = pytest.mark.parametrize(
+    "place", [pytest.param("gardener", marks=ELSEWHERE), "standalone"], indirect=True
+)
+
+
 # New nodes, replaced nodes.
 
 
@@ -126,6 +122,7 @@ def test_case_80_a_new_node_gets_a_run_of_its_own_and_the_operation_stays_as_it_
     assert pool.marks("n5").ready
 
 
+@SHOOT_SUFFICES
 def test_case_81_a_node_that_was_replaced_is_a_new_one(pool, kubelet):
     first = kubelet.ends(pool.add_node("n1"))
     pool.await_states(n1="Ready")
@@ -141,6 +138,7 @@ def test_case_81_a_node_that_was_replaced_is_a_new_one(pool, kubelet):
 STARTUP = "startup-taint.cluster-autoscaler.kubernetes.io/gvisor"
 
 
+@ONE_CLUSTER_SUFFICES
 def test_a_startup_taint_goes_with_the_proof_and_taints_of_others_stay(place, run, kubelet):
     with run(startup_taint=STARTUP):
         place.deploy()
@@ -157,6 +155,7 @@ def test_a_startup_taint_goes_with_the_proof_and_taints_of_others_stay(place, ru
         assert [other] == [{key: one[key] for key in other} for one in place.node("n1")["spec"]["taints"]]
 
 
+@SHOOT_SUFFICES
 def test_a_node_waits_until_the_upstream_extensions_pod_has_left_it(pool, kubelet):
     node = pool.full("n1")
     metadata = {
@@ -394,6 +393,7 @@ def test_case_84_no_token_of_a_shoot_shows_up_and_a_renewed_one_is_used_without_
 # What can happen to a run.
 
 
+@ONE_CLUSTER_SUFFICES
 def test_a_node_that_goes_takes_its_run_with_it_and_the_next_one_begins(pool, kubelet):
     first = kubelet.begins(pool.add_node("n1"))
     pool.add_node("n2")
@@ -404,6 +404,7 @@ def test_a_node_that_goes_takes_its_run_with_it_and_the_next_one_begins(pool, ku
     assert first["metadata"]["name"] not in str(kubelet.jobs())
 
 
+@ONE_CLUSTER_SUFFICES
 def test_the_end_of_a_run_on_a_replaced_node_says_nothing_of_the_new_one(pool, kubelet):
     first = kubelet.begins(pool.add_node("n1"))
     with Film(pool.target, "", NODES) as film:
@@ -420,6 +421,7 @@ def test_the_end_of_a_run_on_a_replaced_node_says_nothing_of_the_new_one(pool, k
     assert 7 == pool.marks("n1").proof.generation
 
 
+@ONE_CLUSTER_SUFFICES
 def test_a_job_that_somebody_deletes_is_made_anew_when_its_pod_is_gone(pool, kubelet):
     first = kubelet.begins(pool.add_node("n1"))
     pool.target.delete(JOBS, first["metadata"]["name"], NAMESPACE)
@@ -431,6 +433,7 @@ def test_a_job_that_somebody_deletes_is_made_anew_when_its_pod_is_gone(pool, kub
     assert first["metadata"]["uid"] != second["metadata"]["uid"]
 
 
+@ONE_CLUSTER_SUFFICES
 def test_an_evicted_pod_is_a_failure_that_is_named_and_tried_again(place, run, kubelet):
     # Long enough to be seen before the next run begins; marks are in whole seconds.
     with run(pace=replace(QUICK, first=4.0, longest=4.0)):
@@ -442,6 +445,7 @@ def test_an_evicted_pod_is_a_failure_that_is_named_and_tried_again(place, run, k
         place.await_states(n1="Ready")
 
 
+@ONE_CLUSTER_SUFFICES
 def test_an_image_that_is_missing_is_named_at_once_and_given_up_and_other_nodes_go_on(place, run, kubelet):
     never = replace(QUICK, first=600.0, longest=600.0)
     with run(pace=replace(never, grace=600.0)):
@@ -473,6 +477,7 @@ def test_a_strange_message_proves_nothing_and_the_node_is_tried_again(pool, kube
     pool.await_states(n1="Ready")
 
 
+@ONE_CLUSTER_SUFFICES
 def test_a_run_that_hangs_is_given_up_and_gone_before_the_next_begins(place, run, kubelet):
     with run(timeout=1):
         place.deploy()
@@ -528,7 +533,7 @@ def test_two_controllers_at_once_never_start_two_runs_on_a_node(cluster_of_one, 
         assert len(names) == len(kubelet.jobs())
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_a_controller_that_is_killed_at_any_moment_leaves_nothing_that_the_next_does_not_finish(
     cluster_of_one, server, client, tmp_path, kills
 ):

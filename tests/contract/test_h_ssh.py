@@ -11,12 +11,14 @@ import signal
 import socket
 import subprocess
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from chart import NAMESPACE, RELEASE, Rights, seed_values
-from landscape import NODES, configuration, eventually, with_options
+from chart import NAMESPACE, RELEASE, Rights, refused, seed_values
+from landscape import NODES, Shoot, configuration, controller_process, eventually, with_options
+from node_places import QUICK
 
 from orchestrator.controller.installation import Installation
 from orchestrator.controller.kinds import CONFIG_MAPS, CONTAINER_RUNTIMES
@@ -44,6 +46,7 @@ OF_A = {
     "worker.gardener.cloud/cri-name": "containerd",
 }
 DIRECTORY = "/var/bin/containerruntimes"
+SMALL = "20260224.0"  # half of the default's size
 RUN = 180
 """Seconds in which a run has to have ended, on a machine with much else to do."""
 
@@ -63,7 +66,7 @@ def lab():
     """One node with Gardener's user."""
     name = f"test-{secrets.token_hex(3)}-ssh"
     try:
-        made = Lab.up(name, nodes=1)
+        made = Lab.up(name, nodes=1, release=SMALL)
         made.nodes[0].run(_USER)
         yield made
     finally:
@@ -79,25 +82,11 @@ def rights_for_ssh(rights, helm, seed):
     rights.grant()
 
 
-@pytest.fixture
-def node(lab):
-    return lab.nodes[0]
-
-
 @pytest.fixture(scope="module")
 def address(lab):
     """Where the node answers inside its network, which this machine is part of."""
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     return lab.engine.call("inspect", "--format", form, lab.nodes[0].name, what="no address").stdout.strip()
-
-
-@pytest.fixture
-def ssh_settings(lab):
-    """The operator's, for the lab's releases."""
-    return SshSettings(
-        artifacts_directory=str(lab.releases.directory),
-        timeout=RUN,
-    )
 
 
 class KeyPair:
@@ -118,46 +107,35 @@ class KeyPair:
         return lines[len(lines) // 2]
 
 
-@pytest.fixture
-def make_key(shoot, tmp_path):
-    """Makes a key pair, and its Secret as gardenlet's secrets manager does."""
-
-    def make(name, rotated):
-        pair = KeyPair(tmp_path, name)
-        labels = {
-            "name": "ssh-keypair",
-            "managed-by": "secrets-manager",
-            "manager-identity": "gardenlet",
-            "last-rotation-initiation-time": rotated,
-            "persist": "true",
-        }
-        data = {"id_rsa": pair.private, "id_rsa.pub": pair.public}
-        raw = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": f"ssh-keypair-{secrets.token_hex(4)}", "namespace": shoot.namespace, "labels": labels},
-            "immutable": True,
-            "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
-        }
-        shoot.client.create(SECRETS, raw)
-        return pair
-
-    return make
+def make_key(shoot, directory, name, rotated):
+    """Make a key pair, and its Secret as gardenlet's secrets manager does."""
+    pair = KeyPair(directory, name)
+    labels = {
+        "name": "ssh-keypair",
+        "managed-by": "secrets-manager",
+        "manager-identity": "gardenlet",
+        "last-rotation-initiation-time": rotated,
+        "persist": "true",
+    }
+    data = {"id_rsa": pair.private, "id_rsa.pub": pair.public}
+    raw = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"ssh-keypair-{secrets.token_hex(4)}", "namespace": shoot.namespace, "labels": labels},
+        "immutable": True,
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
+    }
+    shoot.client.create(SECRETS, raw)
+    return pair
 
 
-@pytest.fixture
-def admit(node):
-    """Lets these keys, and no others, log in on the node."""
-
-    def write(*pairs):
-        node.write("/home/gardener/.ssh/authorized_keys", "".join(pair.public for pair in pairs))
-
-    return write
+def admit(node, *pairs):
+    """Let these keys, and no others, log in on the node."""
+    node.write("/home/gardener/.ssh/authorized_keys", "".join(pair.public for pair in pairs))
 
 
-@pytest.fixture
-def reachable(shoot, target):
-    """The Shoot with the access that gardenlet keeps; who has its token may do everything there."""
+def make_reachable(shoot):
+    """Give the Shoot the access that gardenlet keeps; who has its token may do everything there."""
     encoded = base64.b64encode(json.dumps(shoot.target_kubeconfig(TOKEN)).encode()).decode()
     metadata = {"namespace": shoot.namespace, "name": "gardener-internal"}
     shoot.client.create(
@@ -171,36 +149,13 @@ def reachable(shoot, target):
         "subjects": [{"apiGroup": BINDINGS.group, "kind": "User", "name": "restricted"}],
     }
     with suppress(AlreadyExistsError):
-        target.create(BINDINGS, binding)
-    return shoot
+        shoot.target.create(BINDINGS, binding)
 
 
-@pytest.fixture
-def add_node(reachable):
-    """Adds a Node of pool a whose kubelet is ready; returns a function that reads it."""
-
-    def add(address):
-        name = reachable.add_node("n1", [("InternalIP", address)], **OF_A)
-        status = {"conditions": [{"type": "Ready", "status": "True", "reason": "T", "message": ""}]}
-        reachable.target.patch(NODES, name, {"status": status}, "", "status")
-        return lambda: reachable.target.get(NODES, name)
-
-    return add
-
-
-@pytest.fixture
-def ssh_controller(controller, lab, ssh_settings):
-    """A controller in this process that reaches nodes by SSH."""
-
-    def running(**changes):
-        settings = SshSettings(
-            **{name: getattr(ssh_settings, name) for name in SshSettings.__dataclass_fields__} | changes
-        )
-        return controller(
-            with_options(installation=Installation(release=lab.release), nodes=NodesOptions(ssh=settings))
-        )
-
-    return running
+def add_node(shoot, address):
+    """Add a Node of pool a whose kubelet is ready; return a function that reads it."""
+    name = shoot.add_node("n1", [("InternalIP", address)], **OF_A)
+    return lambda: shoot.target.get(NODES, name)
 
 
 def marked(read, name):
@@ -221,56 +176,38 @@ def await_proof(shoot, read, *, after=None):
     return eventually(looked, RUN, read)
 
 
+def end_of_journal(node):
+    """What was said from here on is asked for by this."""
+    return node.run("journalctl --quiet --lines=0 --show-cursor").stdout.split("cursor: ")[1].strip()
+
+
 def offered(node, since):
     """The keys that were offered to sshd, in their order, and whether each was taken."""
-    log = node.run(f"journalctl --no-pager --output=cat --since=@{since} _COMM=sshd _COMM=sshd-session").stdout
+    log = node.run(f"journalctl --output=cat --after-cursor='{since}' _COMM=sshd _COMM=sshd-session").stdout
     lines = [line for line in log.splitlines() if " publickey for gardener" in line]
     return [(line.split()[-1], line.startswith("Accepted")) for line in lines]
 
 
-def test_case_83_of_two_keys_the_newest_is_tried_first_then_the_older(
-    reachable, node, address, make_key, admit, add_node, ssh_controller
-):
-    old, new = make_key("old", ""), make_key("new", "1700000000")
-    admit(old)
-    read = add_node(address)
-    since = node.run("date +%s").stdout.strip()
-    before = snapshot(node)
-    with ssh_controller():
-        reachable.deploy()
-        await_proof(reachable, read)
-        assert [(new.fingerprint, False), (old.fingerprint, True)] == offered(node, since)[:2]
-        assert (0, "") == (
-            node.run(f"test -x {DIRECTORY}/runsc").returncode,
-            node.run("ls -A /home/gardener/.ansible 2>/dev/null; :").stdout,
-        )
-
-        admit(new)
-        reachable.delete()
-        reachable.await_gone(deadline=RUN)
-        admit(old)  # as it was
-        assert [] == difference(before, snapshot(node))
-
-    assert {mark.CLAIM, mark.PROOF, mark.FAILURE}.isdisjoint(read()["metadata"].get("annotations") or {})
-
-
-def test_case_83_without_ssh_access_there_is_no_connection(reachable, make_key, add_node, ssh_controller):
-    make_key("key", "")
-    reachable.change_shoot(spec={"provider": {"workersSettings": {"sshAccess": {"enabled": False}}}})
-    read = add_node("127.0.0.1")
+def test_case_83_without_ssh_access_there_is_no_connection(shoot, lab, controller, tmp_path):
+    make_reachable(shoot)
+    make_key(shoot, tmp_path, "key", "")
+    shoot.change_shoot(spec={"provider": {"workersSettings": {"sshAccess": {"enabled": False}}}})
+    read = add_node(shoot, "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
-        with ssh_controller(port=server.getsockname()[1]):
-            reachable.deploy()
+        ssh = SshSettings(artifacts_directory=str(lab.releases.directory), timeout=RUN, port=server.getsockname()[1])
+        options = NodesOptions(ssh=ssh, pace=QUICK)
+        with controller(with_options(installation=Installation(release=lab.release), nodes=options)):
+            shoot.deploy()
             failure = eventually(lambda: marked(read, mark.FAILURE), what=read)
             assert ("refused", True) == (failure["outcome"], "sshAccess" in failure["message"])
             with pytest.raises(BlockingIOError):
                 server.accept()
             # It is written after the mark.
-            eventually(lambda: _told(reachable.target, "GVisorRefused", "sshAccess"))
+            eventually(lambda: _told(shoot.target, "GVisorRefused", "sshAccess"))
 
             # The counterpart: with access there is one, so this is where it would have been seen.
-            reachable.change_shoot(spec={"provider": {"workersSettings": {"sshAccess": {"enabled": True}}}})
+            shoot.change_shoot(spec={"provider": {"workersSettings": {"sshAccess": {"enabled": True}}}})
             connection, _ = eventually(lambda: _accepted(server), RUN)
             connection.close()
 
@@ -311,7 +248,7 @@ class Watcher:
         self._thread.join(30)
 
     def _watch(self):
-        while not self._stop.wait(0.02):
+        while not self._stop.wait(0.05):
             self.rounds += 1
             for pid in {self._pid, *processes.descendants(self._pid)}:
                 for name in ("cmdline", "environ"):
@@ -337,69 +274,129 @@ def key_files(pid):
     return found
 
 
-@pytest.fixture
-def ssh_process(process, lab, ssh_settings):
-    """``gvisor-nodes controller`` that reaches nodes by SSH, and logs everything."""
+@dataclass
+class Life:
+    """What there is to say of the life of one node, from the pool that it joins to the pool's end.
 
-    def start():
-        return process(
-            log={"level": "debug"},
-            gvisor={"release": lab.release},
-            nodes={
-                "executor": "ssh",
-                "timeoutSeconds": RUN,
-                "ssh": {"artifactsDirectory": ssh_settings.artifacts_directory},
-            },
-        )
+    Attributes:
+        old: the older key, at first the only one that opens the node.
+        new: the newer one, later the only one.
+        left: files with keys, and processes, of the controller that was killed in the first run.
+        offered: to the node's sshd, by the controller that came after it.
+        generations: that were proved.
+        said: everything that can be read of it, as texts.
+        watcher: what it showed of itself, and files with keys.
+        files: with keys, after its end.
+        after: the node's annotations, and what differs in its tree.
+    """
 
-    return start
+    old: KeyPair
+    new: KeyPair
+    left: list
+    offered: list
+    generations: list
+    said: list
+    watcher: Watcher
+    files: list
+    after: tuple
 
 
-@contextmanager
-def pods_of(node):
-    with Pods(node) as pods:
-        yield pods
-        pods.clear()
+@pytest.fixture(scope="module")
+def life(lab, address, cluster, seed, target, resource_manager, controllers_kubeconfig, tmp_path_factory):
+    """A node is provided, by the second of two controllers, changed and cleared."""
+    shoot = Shoot(seed, target, f"shoot--t--{secrets.token_hex(3)}", cluster).prepare()
+    forbidden = len(refused(cluster.seed, "controller"))
+    try:
+        found = _live(shoot, lab, address, controllers_kubeconfig, tmp_path_factory.mktemp("life"))
+    finally:
+        shoot.clear()
+    assert [] == refused(cluster.seed, "controller")[forbidden:], "the chart's roles do not allow it"
+    return found
 
 
-def test_case_84_in_the_whole_life_of_a_node_keys_and_tokens_show_up_nowhere(
-    reachable, seed, target, node, address, make_key, admit, add_node, ssh_process
-):
-    old, new = make_key("old", "1600000000"), make_key("new", "1700000000")
-    admit(new)
-    read = add_node(address)
+def _live(shoot, lab, address, kubeconfig, directory):
+    [node] = lab.nodes
+    make_reachable(shoot)
+    old, new = make_key(shoot, directory, "old", ""), make_key(shoot, directory, "new", "1700000000")
+    admit(node, old)
+    read = add_node(shoot, address)
     before = snapshot(node)
-    needles = [old.heart, new.heart, TOKEN, *(base64.b64encode(one.encode()).decode().rstrip("=") for one in (TOKEN,))]
-    with ssh_process() as one, Watcher(one.process.pid, needles) as watcher:
+    settings = {
+        "log": {"level": "debug"},
+        "gvisor": {"release": lab.release},
+        "nodes": {
+            "executor": "ssh",
+            "timeoutSeconds": RUN,
+            "ssh": {"artifactsDirectory": str(lab.releases.directory)},
+        },
+    }
+
+    def process():
+        return controller_process(directory, kubeconfig, settings)
+
+    with process() as killed:
+        killed.await_ready()
+        shoot.deploy()
+        eventually(lambda: identities(killed.process.pid), RUN)
+        assert not marked(read, mark.CLAIM)["recorded"]
+        children = processes.descendants(killed.process.pid)
+        killed.process.send_signal(signal.SIGKILL)
+        killed.process.wait(60)
+
+    def left():
+        return identities(killed.process.pid) + [pid for pid in children if os.path.exists(f"/proc/{pid}")]
+
+    with suppress(AssertionError):  # a test tells
+        eventually(lambda: not left())
+    for path in Path("/dev/shm").glob(f"gvn-{killed.process.pid}-*"):  # of host keys, which are public
+        shutil.rmtree(path)
+
+    since = end_of_journal(node)
+    with process() as one, Watcher(one.process.pid, needles_of(old, new)) as watcher:
         one.await_ready()
-        reachable.deploy()
-        first = await_proof(reachable, read)
-        assert 1 == first["generation"]
-        with pods_of(node) as pods:
+        first = await_proof(shoot, read)
+        keys = offered(node, since)
+        with Pods(node) as pods:
             pod = pods.run("runsc", "p")
             container = pod.start_container("main", ["sleep", "1000"])
-            assert "gvisor" in pod.exec(container, ["cat", "/proc/version"]).text
+            assert "Starting gVisor" in pod.exec(container, ["dmesg"]).text
+            pods.clear()
+        assert "" == node.run("ls -A /home/gardener/.ansible 2>/dev/null; :").stdout
 
-        reachable.ask(spec={"providerConfig": configuration(net_raw="true")})
-        assert 2 == await_proof(reachable, read, after=first)["generation"]
+        admit(node, new)
+        shoot.ask(spec={"providerConfig": configuration(net_raw="true")})
+        second = await_proof(shoot, read, after=first)
         assert "--net-raw=true" in node.read(f"{DIRECTORY}/generations/2/flags")
 
-        said = [json.dumps(reachable.get()), json.dumps(read())]
-        said += [json.dumps(raw) for raw in _everything(seed, target, reachable.namespace)]
-        reachable.delete()
-        reachable.await_gone(deadline=RUN)
-        assert [] == difference(before, snapshot(node))
-        said += [json.dumps(raw) for raw in _everything(seed, target, reachable.namespace)]
+        said = [json.dumps(shoot.get()), json.dumps(read())]
+        said += [json.dumps(raw) for raw in _everything(shoot.client, shoot.target, shoot.namespace)]
+        shoot.delete()
+        shoot.await_gone(deadline=RUN)
+        admit(node, old)  # as it was
+        after = read()["metadata"].get("annotations") or {}, difference(before, snapshot(node))
+        said += [json.dumps(raw) for raw in _everything(shoot.client, shoot.target, shoot.namespace)]
         assert 0 == one.end()
+    return Life(
+        old=old,
+        new=new,
+        left=left(),
+        offered=keys,
+        generations=[first["generation"], second["generation"]],
+        said=[*said, killed.text, one.text],
+        watcher=watcher,
+        files=key_files(one.process.pid),
+        after=after,
+    )
 
-    said.append(one.text)
-    assert any("GVisorProved" in text for text in said), "there was something to look at"
-    assert [] == [needle for needle in needles if any(needle in text for text in said)]
-    assert set() == watcher.shown
-    assert watcher.rounds > 100
-    # Two keys for each of three runs, in memory, and nothing of them is left.
-    assert {(0o600, 0o700, Path("/dev/shm"))} == set(watcher.files.values())
-    assert [] == key_files(one.process.pid)
+
+def identities(pid):
+    """The files with private keys of a process's runs."""
+    return [path for path in key_files(pid) if path.name.startswith("identity")]
+
+
+def needles_of(*keys):
+    """What shall show up nowhere."""
+    return [*(key.heart for key in keys), TOKEN, base64.b64encode(TOKEN.encode()).decode().rstrip("=")]
 
 
 def _everything(seed, target, namespace):
@@ -422,30 +419,30 @@ def _everything(seed, target, namespace):
                         yield base64.b64decode(value).decode("utf-8", "replace")
 
 
-def test_a_controller_that_is_killed_leaves_no_key_and_the_next_one_begins_anew(
-    reachable, node, address, make_key, admit, add_node, ssh_process
-):
-    key = make_key("key", "")
-    admit(key)
-    read = add_node(address)
-    with ssh_process() as one:
-        one.await_ready()
-        reachable.deploy()
-        eventually(lambda: [path for path in key_files(one.process.pid) if path.name.startswith("identity")], RUN)
-        assert not marked(read, mark.CLAIM)["recorded"]
-        children = processes.descendants(one.process.pid)
-        one.process.send_signal(signal.SIGKILL)
-        one.process.wait(60)
-        eventually(lambda: not [path for path in key_files(one.process.pid) if path.name.startswith("identity")])
-        eventually(lambda: not [pid for pid in children if os.path.exists(f"/proc/{pid}")])
-        for directory in Path("/dev/shm").glob(f"gvn-{one.process.pid}-*"):  # of host keys, which are public
-            shutil.rmtree(directory)
+def test_case_83_of_two_keys_the_newest_is_tried_first_then_the_older(life):
+    assert [(life.new.fingerprint, False), (life.old.fingerprint, True)] == life.offered[:2]
 
-    with ssh_process() as one:
-        one.await_ready()
-        await_proof(reachable, read)
-        reachable.delete()
-        reachable.await_gone(deadline=RUN)
-        assert 0 == one.end()
 
-    assert 0 == node.run(f"test ! -e {DIRECTORY}/runsc").returncode
+def test_case_84_in_the_whole_life_of_a_node_keys_and_tokens_show_up_nowhere(life):
+    needles = needles_of(life.old, life.new)
+
+    assert any("GVisorProved" in text for text in life.said), "there was something to look at"
+    assert [] == [needle for needle in needles if any(needle in text for text in life.said)]
+    assert set() == life.watcher.shown
+    assert life.watcher.rounds > 100
+    # Two keys for each of three runs, in memory, and nothing of them is left.
+    assert {(0o600, 0o700, Path("/dev/shm"))} == set(life.watcher.files.values())
+    assert [] == life.files
+
+
+def test_a_node_that_is_reached_by_ssh_is_provided_changed_and_cleared_without_a_trace(life):
+    annotations, lines = life.after
+
+    assert [1, 2] == life.generations
+    assert [] == lines
+    assert {mark.CLAIM, mark.PROOF, mark.FAILURE}.isdisjoint(annotations)
+
+
+def test_a_controller_that_is_killed_leaves_no_key_and_the_next_one_begins_anew(life):
+    assert [] == life.left
+    assert 1 == life.generations[0]

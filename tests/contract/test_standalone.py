@@ -31,26 +31,10 @@ from orchestrator.controller.nodes.plan import Pace
 from orchestrator.controller.nodes.settings import NodesOptions
 from orchestrator.controller.verb import TriggerMode
 from orchestrator.kube import api_error
-from orchestrator.kube.client import Client, Selection
-from orchestrator.kube.credentials import from_file
-from orchestrator.lab.api_server import ApiServer
+from orchestrator.kube.client import Selection
 
 NAME = "containerruntimes.extensions.gardener.cloud"
 SYSTEM = "kube-system"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """An API server that knows nothing of Gardener."""
-    with ApiServer(tmp_path_factory.mktemp("standalone")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(from_file(server.kubeconfig_file)) as one:
-        ensure_definition(one, threading.Event())
-        yield one
 
 
 @pytest.fixture
@@ -301,15 +285,14 @@ def test_a_runtime_class_of_somebody_else_is_named_and_left_and_its_end_is_enoug
         pools.await_observed()
 
 
-def test_the_process_brings_what_it_needs_and_serves_the_upstream_readmes_example(tmp_path):
-    with ApiServer(tmp_path / "server") as server, Client(from_file(server.kubeconfig_file)) as client:
-        settings = {"mode": "standalone"}
-        with controller_process(tmp_path, server.kubeconfig_file, settings) as one:
-            one.await_ready()
-            raw = yaml.safe_load(README_CONTAINER_RUNTIME)
-            raw["metadata"]["namespace"] = "default"
-            client.create(CONTAINER_RUNTIMES, raw)
-            pools = Pools(client, "default")
-            pools.await_observed("my-container-runtime")
-            assert pools.runtime_class()
-            assert 0 == one.end(), one.text
+def test_the_process_brings_what_it_needs_and_serves_the_upstream_readmes_example(pools, server, tmp_path):
+    pools.client.delete(DEFINITIONS, NAME)
+    eventually(lambda: pools.client.find(DEFINITIONS, NAME) is None)
+    with controller_process(tmp_path, server.kubeconfig_file, {"mode": "standalone"}) as one:
+        one.await_ready()
+        raw = yaml.safe_load(README_CONTAINER_RUNTIME)
+        raw["metadata"]["namespace"] = pools.namespace
+        pools.client.create(CONTAINER_RUNTIMES, raw)
+        pools.await_observed("my-container-runtime")
+        assert pools.runtime_class()
+        assert 0 == one.end(), one.text

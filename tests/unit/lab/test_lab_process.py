@@ -151,13 +151,14 @@ def test_one_that_is_not_ready_in_time_is_an_error(process, monkeypatch):
         await_ready(lambda: False, process)
 
 
-def test_variables_that_would_mislead_it_are_left_out(process, monkeypatch):
+def test_variables_that_would_mislead_it_are_left_out_and_its_own_come_beside_the_others(process, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", "/somewhere")
     monkeypatch.setenv("OTHER", "stays")
+    script = 'echo "<$KUBECONFIG> <$OTHER> <$OWN>"; exec sleep 600'
 
-    process.start(SHELL, ["-c", 'echo "<$KUBECONFIG> <$OTHER>"; exec sleep 600'], without={"KUBECONFIG"})
+    process.start(SHELL, ["-c", script], without={"KUBECONFIG"}, variables={"OWN": "comes"})
 
-    eventually(says(process, "<> <stays>"))
+    eventually(says(process, "<> <stays> <comes>"))
 
 
 def test_a_second_run_adds_to_the_log(process):
