@@ -98,8 +98,12 @@ unit: setup ## Only the unit tests
 	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -q -n $(WORKERS) $(BY_FILE) -m "not node"
 
 .PHONY: integration
-integration: control-plane ## Only the tests on real nodes, API servers and clusters: nodes, cluster and e2e at once
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes tests/cluster tests/contract tests/e2e -q -n $(WORKERS) $(BY_FILE) -m "not exhaustive"
+integration: control-plane ## Only the tests on real nodes, API servers and clusters: nodes, cluster and e2e
+	@folders=(tests/nodes tests/cluster tests/contract tests/e2e); \
+	test="$(PYTHON) -m pytest -q $(BY_FILE)"; \
+	if scripts/allow-inotify 1024; \
+	then $(MEASURED_BY) $$test -n $(WORKERS) -m "not exhaustive" "$${folders[@]}"; \
+	else for one in "$${folders[@]}"; do $(MEASURED_BY) $$test -n $(CLUSTER_WORKERS) -m "not exhaustive" "$$one"; done; fi
 
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes
