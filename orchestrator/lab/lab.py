@@ -127,7 +127,7 @@ class Lab:
             held(lab_lock(name), what=f"lab {name}", timeout=_LOCK_SECONDS, progress=on_progress),
             Builds(engine, probed, on_progress) as builds,
         ):
-            there = engine.containers(name)
+            there = [container for container in engine.containers(name) if container.has_run]
             missing = missing_nodes(there, name, wanted, chosen)
             capabilities.require_inotify(len(missing))
             for line in kept_nodes(there, chosen):

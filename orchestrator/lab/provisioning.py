@@ -70,6 +70,8 @@ def start_nodes(
         progress(f"start {name} again")
         engine.start_again(name)
 
+    # Of a node whose making was interrupted there may be a container that starts only sometimes, or its name alone.
+    engine.remove_containers([node_name(lab, number) for number in missing])
     stopped = [container.name for container in engine.containers(lab) if not container.running]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="node") as pool:
         # Those that wait for an image are last, so that they are in nobody's way.

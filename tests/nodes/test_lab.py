@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.errors import GvisorNodesError, InvalidInputError
 from orchestrator.lab import DEFAULT_RELEASE, Lab, capabilities
+from orchestrator.lab.engine import LABEL, NODE_LABEL
 from orchestrator.lab.kinds import PAUSE_UNIT
 from orchestrator.lab.paths import lab_directory
 from orchestrator.lab.removal import down
@@ -179,6 +180,11 @@ def test_a_command_that_fails_on_a_node_is_an_error_with_its_words(node):
 
 def test_a_lab_grows_and_keeps_its_nodes_and_down_leaves_no_container_network_volume_or_file(make_lab):
     first = make_lab()
+    # The next one as podman leaves it when it is killed in the middle.
+    left = first.nodes[0].name.removesuffix("1") + "2"
+    labels = (f"--label={LABEL}={first.name}", f"--label={NODE_LABEL}=2")
+    image = first.engine.call("inspect", "--format={{.Image}}", first.nodes[0].name, what="inspect").stdout.strip()
+    first.engine.call("create", f"--name={left}", *labels, image, "/bin/true", what="create")
     lab = Lab.up(first.name, nodes=2)
     assert lab.nodes[0] == first.nodes[0]
     assert lab.nodes[1].ssh(["true"]).returncode == 0
