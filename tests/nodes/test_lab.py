@@ -30,7 +30,9 @@ def broken(spare_lab):
     node = spare_lab.nodes[0]
     node.run("rm -rf /run/saved && mkdir /run/saved && cp -a /etc/ssh /etc/containerd /run/saved/")
     yield node
-    node.run(f"cp -a /run/saved/ssh /run/saved/containerd /etc/ && systemctl restart ssh containerd {PAUSE_UNIT}")
+    node.run(
+        f"cp -a /run/saved/ssh /run/saved/containerd /etc/ && systemctl reset-failed && systemctl restart ssh containerd {PAUSE_UNIT}"
+    )
     node.wait_until_ready(timeout=60)
 
 
