@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from orchestrator.lab.process import Identity
+
 # What an engine gives a command in a node, and nothing of ours.
 _ENVIRONMENT = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -24,37 +26,27 @@ _ENVIRONMENT = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The way into a running node; ``pid`` is its first process, ``started`` the kernel's ticks at that one's start."""
+    """The way into a running node, by its first process."""
 
-    pid: int
-    started: int
+    process: Identity
 
     @classmethod
     def find(cls, pid: int, container: str) -> Self | None:
         """Return the way in through a process, or None: we may not, or it is no process of the container here."""
         if os.geteuid() != 0 or shutil.which("nsenter") is None:
             return None
-        started = _started(pid)
+        process = Identity.of(pid)
         try:
             groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii")
         except OSError:
             return None
-        return cls(pid, started) if started is not None and container in groups else None
+        return cls(process) if process is not None and container in groups else None
 
     @property
     def is_open(self) -> bool:
         """Whether the process still runs, and no other has got its number."""
-        return _started(self.pid) == self.started
+        return Identity.of(self.process.pid) == self.process
 
     def arguments(self, argv: tuple[str, ...]) -> list[str]:
         """Return the command that runs ``argv`` in the node as root, with our standard input."""
-        return ["nsenter", f"--target={self.pid}", "--all", "--", "/usr/bin/env", "-i", *_ENVIRONMENT, *argv]
-
-
-def _started(pid: int) -> int | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    state, *fields = text.rpartition(")")[2].split()
-    return None if state in "ZX" else int(fields[18])
+        return ["nsenter", f"--target={self.process.pid}", "--all", "--", "/usr/bin/env", "-i", *_ENVIRONMENT, *argv]

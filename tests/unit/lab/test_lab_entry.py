@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -53,4 +54,4 @@ def test_it_is_open_until_the_process_ends_even_if_nobody_has_asked_for_its_end(
 def test_another_process_of_the_same_number_is_not_taken_for_it(sleeper):
     found = Entry.find(sleeper.pid, own_group(sleeper))
 
-    assert not Entry(found.pid, found.started - 1).is_open
+    assert not Entry(replace(found.process, started=found.process.started - 1)).is_open
