@@ -16,9 +16,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ansible import constants
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import module_loader
 
 from orchestrator.errors import GvisorNodesError, InvalidInputError, RefusedError
+from orchestrator.execution.node_program import node_program
 from orchestrator.gvisor.catalogue import Catalogue
 from orchestrator.gvisor.releases import DEFAULT_RELEASE
 from orchestrator.planning.desired import read_variables
@@ -31,6 +34,21 @@ OLDEST = (3, 9)
 OLDEST_PYTHON = "3.9"
 """The oldest that the modules and ansible-core 2.21 run on."""
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]+")
+ROLE = Path(__file__).resolve().parents[1]
+
+
+def write_programs():
+    """Write the program of each of our modules into this run's temporary directory, and let Ansible find it there."""
+    directory = Path(constants.DEFAULT_LOCAL_TMP, "gvisor_programs")
+    directory.mkdir(exist_ok=True)
+    for module in (ROLE / "library").glob("*.py"):
+        program = node_program(ROLE, module.stem)
+        (directory / f"{module.stem}_program.py").write_text(program, encoding="ascii")
+    module_loader.add_directory(str(directory))
+
+
+# Ansible loads its actions before it forks: the processes of all tasks and hosts find what was written once.
+write_programs()
 
 
 class NodeAction(ActionBase):
@@ -125,7 +143,7 @@ class NodeAction(ActionBase):
     def module(self, name, **arguments):
         """Run one of our modules on the node: one round trip. Raises what the node said, in its own words."""
         self.memory["round_trips"] = self.memory.get("round_trips", 0) + 1
-        result = self._execute_module(module_name=name, module_args=arguments, task_vars=self.task_vars)
+        result = self._execute_module(module_name=f"{name}_program", module_args=arguments, task_vars=self.task_vars)
         if not result.get("failed"):
             return result
         node = result.get("node_error")

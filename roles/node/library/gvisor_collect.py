@@ -24,49 +24,32 @@ options:
 author: The gvisor-nodes authors
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_generations import Collection
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError
-from ansible.module_utils.gvisor_root import Root
+from ansible.module_utils.gvisor_journal import Journal, Lease
+from ansible.module_utils.gvisor_module import REQUIRED, respond
+
+DEFAULTS = {
+    "token": REQUIRED,
+    "state_directory": REQUIRED,
+    "directory": REQUIRED,
+    "containerd_state": "/run/containerd",
+    "generations": [],
+    "releases": [],
+    "keep": 1,
+    "grace": 600,
+}
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "token": {"type": "str", "required": True, "no_log": False},
-            "host_root": {"type": "str", "default": "/"},
-            "host_live": {"type": "bool", "default": False},
-            "state_directory": {"type": "str", "required": True},
-            "directory": {"type": "str", "required": True},
-            "containerd_state": {"type": "str", "default": "/run/containerd"},
-            "generations": {"type": "list", "elements": "str", "default": []},
-            "releases": {"type": "list", "elements": "str", "default": []},
-            "keep": {"type": "int", "default": 1},
-            "grace": {"type": "int", "default": 600},
-        }
-    )
-    options = module.params
-    root = Root(options["host_root"], options["host_live"])
+def act(root, options):
+    lease = Lease(root, options["token"])
+    lease.renew()
     try:
-        lease = Lease(root, options["token"])
-        lease.renew()
-        try:
-            done = Collection(Journal(root, options["state_directory"]), options).run()
-        finally:
-            lease.release()
-    except NodeError as error:
-        module.fail_json(msg=str(error), node_error=error.answer)
-    except OSError as error:
-        module.fail_json(
-            msg=str(error),
-            node_error={
-                "what": "cannot remove what nothing uses",
-                "why": str(error),
-                "remedy": "gVisor is installed and proved; run the same command again to remove the rest",
-            },
-        )
-    module.exit_json(changed=bool(done["collected"]), **done)
+        done = Collection(Journal(root, options["state_directory"]), options).run()
+    finally:
+        lease.release()
+    return {"changed": bool(done["collected"]), **done}
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments):
+    remedy = "gVisor is installed and proved; run the same command again to remove the rest"
+    respond(act, arguments, DEFAULTS, "cannot remove what nothing uses", remedy)

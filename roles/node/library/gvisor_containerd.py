@@ -31,17 +31,18 @@ author: The gvisor-nodes authors
 
 import base64
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import daemon
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, describe
-from ansible.module_utils.gvisor_root import Root
+from ansible.module_utils.gvisor_journal import Journal, Lease, describe
+from ansible.module_utils.gvisor_module import REQUIRED, respond
 from ansible.module_utils.gvisor_transaction import commit, roll_back, serve_again, stage
 
 
 def act(root, options):
     options["content"] = base64.b64decode(options["content"]) if options["content"] is not None else None
-    options["memory"] = options.pop("_memory")
+    options["memory"] = options["check_mode"]
+    if options["check_mode"] and options["state"] != "stage":
+        return {"changed": True, "daemon": daemon(root, options["service"])}
     if options["state"] == "stage":
         if not options["memory"]:
             Lease(root, options["token"]).renew()
@@ -61,42 +62,25 @@ def act(root, options):
     return {"changed": True, "daemon": commit(root, journal, options)}
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["stage", "commit", "rollback"], "required": True},
-            "token": {"type": "str", "default": "", "no_log": False},
-            "host_root": {"type": "str", "default": "/"},
-            "host_live": {"type": "bool", "default": False},
-            "state_directory": {"type": "str", "required": True},
-            "config": {"type": "str"},
-            "drop_in": {"type": "str"},
-            "content": {"type": "str"},
-            "expect": {"type": "str"},
-            "binary": {"type": "str"},
-            "service": {"type": "str", "default": "containerd"},
-            "socket": {"type": "str", "default": "/run/containerd/containerd.sock"},
-            "rollback_seconds": {"type": "int", "default": 120},
-            "restart_timeout": {"type": "int", "default": 60},
-            "wanted": {"type": "str", "default": "installed"},
-            "keep_original": {"type": "bool", "default": False},
-            "current": {"type": "dict"},
-        },
-        supports_check_mode=True,
-    )
-    options = dict(module.params, _memory=module.check_mode)
-    root = Root(options["host_root"], options["host_live"])
-    if module.check_mode and options["state"] != "stage":
-        module.exit_json(changed=True, daemon=daemon(root, options["service"]))
-    try:
-        answer = act(root, options)
-    except NodeError as error:
-        module.fail_json(msg=str(error), node_error=error.answer)
-    except OSError as error:
-        what = "cannot change %s" % (options["drop_in"] or options["config"])
-        module.fail_json(msg=str(error), node_error={"what": what, "why": str(error)})
-    module.exit_json(**{"changed": False, **answer})
+DEFAULTS = {
+    "state": REQUIRED,
+    "token": "",
+    "state_directory": REQUIRED,
+    "config": None,
+    "drop_in": None,
+    "content": None,
+    "expect": None,
+    "binary": None,
+    "service": "containerd",
+    "socket": "/run/containerd/containerd.sock",
+    "rollback_seconds": 120,
+    "restart_timeout": 60,
+    "wanted": "installed",
+    "keep_original": False,
+    "current": None,
+}
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments):
+    what = "cannot change %s" % ("%(drop_in)s" if arguments.get("drop_in") else "%(config)s")
+    respond(act, arguments, DEFAULTS, what, checks=True)

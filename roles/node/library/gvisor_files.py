@@ -25,62 +25,57 @@ author: The gvisor-nodes authors
 
 import os
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import group_id
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError
-from ansible.module_utils.gvisor_root import Root
+from ansible.module_utils.gvisor_module import REQUIRED, respond
 from ansible.module_utils.gvisor_units import activate
 
 
-def give_to_group(root, journal, wanted, gid):
+def give_to_group(journal, wanted, gid):
     """Let a directory of ours belong to this group; True if it did not."""
-    real, entry = root.real(wanted["path"]), journal.entry(wanted["path"])
+    real, entry = journal.root.real(wanted["path"]), journal.entry(wanted["path"])
     if gid is None or entry is None or entry["before"] is not None or os.stat(real).st_gid == gid:
         return False
     os.chown(real, -1, gid)
     return True
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "token": {"type": "str", "required": True, "no_log": False},
-            "host_root": {"type": "str", "default": "/"},
-            "host_live": {"type": "bool", "default": False},
-            "state_directory": {"type": "str", "required": True},
-            "files": {"type": "list", "elements": "dict", "required": True},
-            "timer": {"type": "str", "default": ""},
-            "remember": {"type": "dict"},
-            "directory": {"type": "str"},
-        }
-    )
-    options = module.params
-    root = Root(options["host_root"], options["host_live"])
-    made = []
-    path = ""
+DEFAULTS = {
+    "token": REQUIRED,
+    "state_directory": REQUIRED,
+    "files": REQUIRED,
+    "timer": "",
+    "remember": None,
+    "directory": None,
+}
+
+
+def write(journal, generations, wanted, gid):
+    """Write one file or directory; True if it was not there as it is wanted."""
+    put = generations.switch if generations and wanted["path"] == generations.path else journal.put
     try:
-        Lease(root, options["token"]).renew()
-        journal = Journal(root, options["state_directory"])
-        groups = {file["path"]: group_id(root, file["group"]) for file in options["files"] if file.get("group")}
-        if options["remember"]:
-            journal.data.update(options["remember"])
-            journal.save()
-        generations = Generations(journal, options["directory"]) if options["directory"] else None
-        for wanted in options["files"]:
-            path = wanted["path"]
-            put = generations.switch if generations and path == generations.path else journal.put
-            changed = put(wanted)
-            if give_to_group(root, journal, wanted, groups.get(path)) or changed:
-                made.append(path)
-        if options["timer"] and activate(root, options["timer"], made):
-            made.append(options["timer"])
-    except NodeError as error:
-        module.fail_json(msg=str(error), node_error=error.answer)
+        changed = put(wanted)
+        return give_to_group(journal, wanted, gid) or changed
     except OSError as error:
-        module.fail_json(msg=str(error), node_error={"what": "cannot write %s" % path, "why": str(error)})
-    module.exit_json(changed=bool(made), made=made)
+        raise NodeError("cannot write %s" % wanted["path"], why=str(error)) from None
 
 
-if __name__ == "__main__":
-    main()
+def act(root, options):
+    Lease(root, options["token"]).renew()
+    journal = Journal(root, options["state_directory"])
+    groups = {file["path"]: group_id(root, file["group"]) for file in options["files"] if file.get("group")}
+    if options["remember"]:
+        journal.data.update(options["remember"])
+        journal.save()
+    generations = Generations(journal, options["directory"]) if options["directory"] else None
+    made = [
+        wanted["path"] for wanted in options["files"] if write(journal, generations, wanted, groups.get(wanted["path"]))
+    ]
+    if options["timer"] and activate(root, options["timer"], made):
+        made.append(options["timer"])
+    return {"changed": bool(made), "made": made}
+
+
+def main(arguments):
+    respond(act, arguments, DEFAULTS, "cannot write to %(state_directory)s")

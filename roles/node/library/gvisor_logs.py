@@ -31,11 +31,10 @@ import pwd
 import shutil
 import time
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import listdir, tree_state, users
 from ansible.module_utils.gvisor_journal import NodeError, file_digest
 from ansible.module_utils.gvisor_log_archive import SMALLEST_PART, containers, pack, select
-from ansible.module_utils.gvisor_root import Root
+from ansible.module_utils.gvisor_module import REQUIRED, respond
 from ansible.module_utils.gvisor_units import retention
 
 BASE = "/run/gvisor-nodes"
@@ -134,38 +133,29 @@ def packed(root, options):
     return answer
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["packed", "absent"], "required": True},
-            "token": {"type": "str", "required": True, "no_log": False},
-            "login": {"type": "str", "default": ""},
-            "host_root": {"type": "str", "default": "/"},
-            "host_live": {"type": "bool", "default": False},
-            "directory": {"type": "str", "default": ""},
-            "debug_logs_directory": {"type": "str", "default": ""},
-            "pod": {"type": "str", "default": ""},
-            "container": {"type": "str", "default": ""},
-            "since": {"type": "dict", "default": {}},
-            "size": {"type": "int", "default": 0},
-        },
-        supports_check_mode=True,
-    )
-    options = module.params
-    root = Root(options["host_root"], options["host_live"])
-    answer = {}
-    try:
-        if options["state"] == "absent":
-            sweep(root.real(BASE), options["token"])
-        else:
-            answer = packed(root, options)
-    except NodeError as error:
-        module.fail_json(msg=str(error), node_error=error.answer)
-    except OSError as error:
+DEFAULTS = {
+    "state": REQUIRED,
+    "token": REQUIRED,
+    "login": "",
+    "directory": "",
+    "debug_logs_directory": "",
+    "pod": "",
+    "container": "",
+    "since": {},
+    "size": 0,
+}
+
+
+def act(root, options):
+    if options["state"] == "absent":
         sweep(root.real(BASE), options["token"])
-        module.fail_json(msg=str(error), node_error={"what": "cannot pack the logs", "why": str(error)})
-    module.exit_json(changed=False, **answer)
+        return {}
+    try:
+        return packed(root, options)
+    except OSError:
+        sweep(root.real(BASE), options["token"])
+        raise
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments):
+    respond(act, arguments, DEFAULTS, "cannot pack the logs", checks=True)

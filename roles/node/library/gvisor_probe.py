@@ -22,44 +22,32 @@ options:
 author: The gvisor-nodes authors
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import probe
-from ansible.module_utils.gvisor_journal import Lease, NodeError
-from ansible.module_utils.gvisor_root import Root
+from ansible.module_utils.gvisor_journal import Lease
+from ansible.module_utils.gvisor_module import REQUIRED, respond
+
+DEFAULTS = {
+    "state_directory": REQUIRED,
+    "directory": REQUIRED,
+    "service": "containerd",
+    "debug_logs_directory": REQUIRED,
+    "lock": None,
+    "unlock": None,
+}
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "host_root": {"type": "str", "default": "/"},
-            "host_live": {"type": "bool", "default": False},
-            "state_directory": {"type": "str", "required": True},
-            "directory": {"type": "str", "required": True},
-            "service": {"type": "str", "default": "containerd"},
-            "debug_logs_directory": {"type": "str", "required": True},
-            "lock": {"type": "dict"},
-            "unlock": {"type": "str", "no_log": False},
-        },
-        supports_check_mode=True,
-    )
-    options = module.params
-    try:
-        root = Root(options["host_root"], options["host_live"])
-        root.check()
-        waited = 0
-        if options["lock"]:
-            lock = options["lock"]
-            lease = Lease(root, lock["token"], float(lock["ttl"]))
-            waited = lease.acquire(lock["holder"], float(lock["timeout"]), process=int(lock.get("process") or 0))
-        if options["unlock"]:
-            Lease(root, options["unlock"]).release()
-            module.exit_json(changed=False)
-        module.exit_json(changed=False, state=probe(options), waited=round(waited, 1))
-    except NodeError as error:
-        module.fail_json(msg=str(error), node_error=error.answer)
-    except OSError as error:
-        module.fail_json(msg=str(error), node_error={"what": "cannot read the node", "why": str(error)})
+def act(root, options):
+    root.check()
+    waited = 0
+    if options["lock"]:
+        lock = options["lock"]
+        lease = Lease(root, lock["token"], float(lock["ttl"]))
+        waited = lease.acquire(lock["holder"], float(lock["timeout"]), process=int(lock.get("process") or 0))
+    if options["unlock"]:
+        Lease(root, options["unlock"]).release()
+        return {}
+    return {"state": probe(options), "waited": round(waited, 1)}
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments):
+    respond(act, arguments, DEFAULTS, "cannot read the node", checks=True)

@@ -33,8 +33,8 @@ import pwd
 import shutil
 import tarfile
 import time
+import zlib
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import listdir, supported_drivers
 from ansible.module_utils.gvisor_journal import (
     Journal,
@@ -44,7 +44,8 @@ from ansible.module_utils.gvisor_journal import (
     remove_tree,
     sync_directory,
 )
-from ansible.module_utils.gvisor_root import Root, run
+from ansible.module_utils.gvisor_module import REQUIRED, respond
+from ansible.module_utils.gvisor_root import run
 
 UPLOADS = "/run/gvisor-nodes"
 UPLOAD_KEPT_SECONDS = 3600
@@ -173,50 +174,33 @@ def unpack(archive, target, files):
     """Only the expected regular files, never a path of the archive's choice."""
     make(target)
     seen = set()
-    with tarfile.open(archive, "r:gz") as tar:
-        for member in tar:
-            if member.name not in files or not member.isreg():
-                raise NodeError("the uploaded archive holds %r, which does not belong to the release" % member.name)
-            with tar.extractfile(member) as source:
-                write(target, member.name, source, files[member.name])
-            seen.add(member.name)
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                if member.name not in files or not member.isreg():
+                    raise NodeError("the uploaded archive holds %r, which does not belong to the release" % member.name)
+                with tar.extractfile(member) as source:
+                    write(target, member.name, source, files[member.name])
+                seen.add(member.name)
+    except (tarfile.TarError, zlib.error, EOFError) as error:
+        raise NodeError("the release arrived damaged", why=str(error), remedy="run the same command again") from None
     if seen != set(files):
         raise NodeError("the uploaded archive lacks %s" % ", ".join(sorted(set(files) - seen)))
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "token": {"type": "str", "required": True, "no_log": False},
-            "login": {"type": "str", "default": ""},
-            "host_root": {"type": "str", "default": "/"},
-            "host_live": {"type": "bool", "default": False},
-            "state_directory": {"type": "str"},
-            "directory": {"type": "str"},
-            "release": {"type": "str"},
-            "files": {"type": "dict", "default": {}},
-            "source": {"type": "str", "default": ""},
-            "flags": {"type": "list", "elements": "str", "default": []},
-            "drivers": {"type": "bool", "default": False},
-        }
-    )
-    options = module.params
-    root = Root(options["host_root"], options["host_live"])
-    try:
-        answer = place(root, options)
-    except NodeError as error:
-        module.fail_json(msg=str(error), node_error=error.answer)
-    except (OSError, tarfile.TarError) as error:
-        module.fail_json(
-            msg=str(error),
-            node_error={
-                "what": "cannot place release %s" % options["release"],
-                "why": str(error),
-                "remedy": "check space and permissions of %s" % options["directory"],
-            },
-        )
-    module.exit_json(**{"changed": False, **answer})
+DEFAULTS = {
+    "token": REQUIRED,
+    "login": "",
+    "state_directory": None,
+    "directory": None,
+    "release": None,
+    "files": {},
+    "source": "",
+    "flags": [],
+    "drivers": False,
+}
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments):
+    what, remedy = "cannot place release %(release)s", "check space and permissions of %(directory)s"
+    respond(place, arguments, DEFAULTS, what, remedy)

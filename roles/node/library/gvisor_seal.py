@@ -22,65 +22,54 @@ author: The gvisor-nodes authors
 
 import time
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import daemon, drop_in, tree_state
-from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, describe
-from ansible.module_utils.gvisor_root import Root
+from ansible.module_utils.gvisor_journal import Journal, Lease, describe
+from ansible.module_utils.gvisor_module import REQUIRED, respond
 from ansible.module_utils.gvisor_transaction import disarm
 
-
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "token": {"type": "str", "required": True, "no_log": False},
-            "host_root": {"type": "str", "default": "/"},
-            "host_live": {"type": "bool", "default": False},
-            "state_directory": {"type": "str", "required": True},
-            "service": {"type": "str", "default": "containerd"},
-            "config": {"type": "str"},
-            "seal": {"type": "dict", "required": True},
-            "release": {"type": "bool", "default": True},
-        }
-    )
-    options = module.params
-    root = Root(options["host_root"], options["host_live"])
-    try:
-        lease = Lease(root, options["token"])
-        lease.renew()
-        journal = Journal(root, options["state_directory"])
-        disarm(root, journal)
-        found = daemon(root, options["service"]) if root.is_live else {}
-        config = describe(root.real(root.resolve(options["config"])))
-        beside = drop_in(root, journal)
-        tree = tree_state(root, options["seal"]["directory"])
-        seal, at = options["seal"], int(time.time())
-        # What was proved is this release. The files of the others stay as they were when they were proved.
-        proved = journal.data.get("proved_releases") or (journal.data.get("sealed") or {}).get("releases") or {}
-        proved = {name: files for name, files in proved.items() if name in tree["releases"]}
-        if seal.get("release") in tree["releases"]:
-            proved[seal["release"]] = tree["releases"][seal["release"]]
-        if seal.get("generation"):
-            Generations(journal, seal["directory"]).seal(str(seal["generation"]), at)
-        journal.data["proved_releases"] = proved
-        journal.data["sealed"] = {
-            **seal,
-            "at": at,
-            "daemon": {"pid": found.get("pid"), "start_ticks": found.get("start_ticks")},
-            "config_sha256": config and config["sha256"],
-            "drop_in": beside and {"path": beside["path"], "sha256": (beside["file"] or {}).get("sha256")},
-            "releases": proved,
-            "files": {name: what and what["sha256"] for name, what in tree["files"].items()},
-        }
-        journal.save()
-        if options["release"]:
-            lease.release()
-    except NodeError as error:
-        module.fail_json(msg=str(error), node_error=error.answer)
-    except OSError as error:
-        module.fail_json(msg=str(error), node_error={"what": "cannot seal the installation", "why": str(error)})
-    module.exit_json(changed=True, daemon=found)
+DEFAULTS = {
+    "token": REQUIRED,
+    "state_directory": REQUIRED,
+    "service": "containerd",
+    "config": REQUIRED,
+    "seal": REQUIRED,
+    "release": True,
+}
 
 
-if __name__ == "__main__":
-    main()
+def act(root, options):
+    lease = Lease(root, options["token"])
+    lease.renew()
+    journal = Journal(root, options["state_directory"])
+    disarm(root, journal)
+    found = daemon(root, options["service"]) if root.is_live else {}
+    config = describe(root.real(root.resolve(options["config"])))
+    beside = drop_in(root, journal)
+    tree = tree_state(root, options["seal"]["directory"])
+    seal, at = options["seal"], int(time.time())
+    # What was proved is this release. The files of the others stay as they were when they were proved.
+    proved = journal.data.get("proved_releases") or (journal.data.get("sealed") or {}).get("releases") or {}
+    proved = {name: files for name, files in proved.items() if name in tree["releases"]}
+    if seal.get("release") in tree["releases"]:
+        proved[seal["release"]] = tree["releases"][seal["release"]]
+    if seal.get("generation"):
+        Generations(journal, seal["directory"]).seal(str(seal["generation"]), at)
+    journal.data["proved_releases"] = proved
+    journal.data["sealed"] = {
+        **seal,
+        "at": at,
+        "daemon": {"pid": found.get("pid"), "start_ticks": found.get("start_ticks")},
+        "config_sha256": config and config["sha256"],
+        "drop_in": beside and {"path": beside["path"], "sha256": (beside["file"] or {}).get("sha256")},
+        "releases": proved,
+        "files": {name: what and what["sha256"] for name, what in tree["files"].items()},
+    }
+    journal.save()
+    if options["release"]:
+        lease.release()
+    return {"changed": True, "daemon": found}
+
+
+def main(arguments):
+    respond(act, arguments, DEFAULTS, "cannot seal the installation")

@@ -24,10 +24,9 @@ import contextlib
 import os
 import shutil
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gvisor_host import listdir, users
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError
-from ansible.module_utils.gvisor_root import Root
+from ansible.module_utils.gvisor_module import REQUIRED, respond
 from ansible.module_utils.gvisor_transaction import disarm, sweep
 from ansible.module_utils.gvisor_units import forget_units, stop_units
 
@@ -64,41 +63,26 @@ def forget_shim_state(root):
         os.rmdir(base)
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "token": {"type": "str", "required": True, "no_log": False},
-            "host_root": {"type": "str", "default": "/"},
-            "host_live": {"type": "bool", "default": False},
-            "state_directory": {"type": "str", "required": True},
-            "directory": {"type": "str", "required": True},
-            "config": {"type": "str", "required": True},
-        }
-    )
-    options = module.params
-    root = Root(options["host_root"], options["host_live"])
-    kept = []
-    try:
-        lease = Lease(root, options["token"])
-        lease.renew()
-        refuse_while_used(root, options["directory"])
-        journal = Journal(root, options["state_directory"])
-        disarm(root, journal)
-        sweep(root, root.resolve(options["config"]))
-        if journal.data.get("containerd"):
-            sweep(root, journal.data["containerd"]["config"])
-        forget_shim_state(root)
-        stop_units(root, journal)
-        kept = journal.take_back()
-        forget_units(root, journal)
-        journal.erase()
-        shutil.rmtree(root.real("/run/gvisor-nodes"), ignore_errors=True)
-    except NodeError as error:
-        module.fail_json(msg=str(error), node_error=error.answer)
-    except OSError as error:
-        module.fail_json(msg=str(error), node_error={"what": "cannot take everything back", "why": str(error)})
-    module.exit_json(changed=True, kept=kept)
+DEFAULTS = {"token": REQUIRED, "state_directory": REQUIRED, "directory": REQUIRED, "config": REQUIRED}
 
 
-if __name__ == "__main__":
-    main()
+def act(root, options):
+    lease = Lease(root, options["token"])
+    lease.renew()
+    refuse_while_used(root, options["directory"])
+    journal = Journal(root, options["state_directory"])
+    disarm(root, journal)
+    sweep(root, root.resolve(options["config"]))
+    if journal.data.get("containerd"):
+        sweep(root, journal.data["containerd"]["config"])
+    forget_shim_state(root)
+    stop_units(root, journal)
+    kept = journal.take_back()
+    forget_units(root, journal)
+    journal.erase()
+    shutil.rmtree(root.real("/run/gvisor-nodes"), ignore_errors=True)
+    return {"changed": True, "kept": kept}
+
+
+def main(arguments):
+    respond(act, arguments, DEFAULTS, "cannot take everything back")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -24,3 +25,17 @@ def root(tmp_path):
     for path in ("opt", "var/lib", "var/log", "etc/containerd", "run", "proc", "sys"):
         (directory / path).mkdir(parents=True)
     return Root(str(directory))
+
+
+@pytest.fixture
+def call(root, capsys):
+    """Run a module's main with arguments; its answer, with ``failed`` as Ansible would see it."""
+
+    def run(module, check=False, **arguments):
+        with pytest.raises(SystemExit) as end:
+            module.main({"host_root": root.path, "_ansible_check_mode": check, **arguments})
+        answer = json.loads(capsys.readouterr().out)
+        assert end.value.code == (1 if answer.get("failed") else 0)
+        return answer
+
+    return run

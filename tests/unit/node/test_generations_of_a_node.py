@@ -15,7 +15,6 @@ import pytest
 from ansible.module_utils.gvisor_generations import SHORTEST_GRACE, Collection, Generations, clock
 from ansible.module_utils.gvisor_host import bundle_user, state_directory
 from ansible.module_utils.gvisor_journal import Journal, Lease, NodeError, describe
-from ansible.module_utils.testing import patch_module_args
 
 STATE = "/var/lib/gvisor-nodes"
 DIRECTORY = "/opt/gvisor-nodes"
@@ -81,16 +80,6 @@ def collect(journal, generations=(), releases=(), users=NOBODY, keep=1, grace=SH
         "users": (lambda: answers.pop(0)) if answers else (lambda: users),
     }
     return Collection(journal, options).run()
-
-
-@pytest.fixture
-def call(root, capsys):
-    def run(module, **arguments):
-        with patch_module_args({"host_root": root.path, **arguments}), pytest.raises(SystemExit):
-            module.main()
-        return json.loads(capsys.readouterr().out)
-
-    return run
 
 
 @pytest.fixture

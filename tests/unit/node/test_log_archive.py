@@ -12,7 +12,6 @@ from pathlib import Path
 import gvisor_logs
 import pytest
 from ansible.module_utils.gvisor_log_archive import containers, pack, select
-from ansible.module_utils.testing import patch_module_args
 
 MIB = 1024 * 1024
 SPEC = """I1125 10:22:52.4 1 gofer.go:1] Spec:
@@ -137,14 +136,7 @@ def test_a_log_that_is_emptied_deleted_or_replaced_meanwhile_does_no_harm(logs, 
         assert b"x" * 10 + bytes(90) == archive.extractfile(archive.getmembers()[0]).read()
 
 
-def ask(root, capsys, **arguments):
-    with patch_module_args({"host_root": root.path, "directory": "/opt/gvisor-nodes", **arguments}):
-        with pytest.raises(SystemExit):
-            gvisor_logs.main()
-    return json.loads(capsys.readouterr().out)
-
-
-def test_the_module_packs_below_run_and_takes_everything_away_again(root, capsys):
+def test_the_module_packs_below_run_and_takes_everything_away_again(root, call):
     logs = Path(root.real("/var/log/runsc"))
     logs.mkdir()
     add(logs, "a" * 64, data=b"x" * 1000)
@@ -153,7 +145,7 @@ def test_the_module_packs_below_run_and_takes_everything_away_again(root, capsys
     (base / "logs-other").mkdir()
     os.utime(base / "logs-dead", (0, 0))
     place = {"debug_logs_directory": "/var/log/runsc", "size": MIB}
-    answer = ask(root, capsys, state="packed", token="t", **place)
+    answer = call(gvisor_logs, directory="/opt/gvisor-nodes", state="packed", token="t", **place)
 
     assert (1, 1, 0) == (answer["containers"], answer["files"], answer["left_out"])
     archive = base / "logs-t" / "logs.tar.gz"
@@ -161,14 +153,15 @@ def test_the_module_packs_below_run_and_takes_everything_away_again(root, capsys
     assert 0o600 == archive.stat().st_mode & 0o777
     assert {"logs-t", "logs-other"} == set(os.listdir(base))
 
-    ask(root, capsys, state="absent", token="t")
+    call(gvisor_logs, state="absent", token="t")
     assert ["logs-other"] == os.listdir(base)
-    ask(root, capsys, state="absent", token="other")
+    call(gvisor_logs, state="absent", token="other")
     assert not base.exists()
 
 
-def test_where_nothing_matches_nothing_is_made(root, capsys):
-    answer = ask(root, capsys, state="packed", token="t", debug_logs_directory="/var/log/runsc", size=MIB)
+def test_where_nothing_matches_nothing_is_made(root, call):
+    place = {"directory": "/opt/gvisor-nodes", "debug_logs_directory": "/var/log/runsc"}
+    answer = call(gvisor_logs, state="packed", token="t", size=MIB, **place)
 
     assert "sha256" not in answer
     assert (0, []) == (answer["known_containers"], answer["known_pods"])

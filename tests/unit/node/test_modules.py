@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import os
 import subprocess
 import tarfile
@@ -19,26 +18,12 @@ import gvisor_seal
 import gvisor_uninstall
 import pytest
 from ansible.module_utils.gvisor_journal import Journal, Lease, describe
-from ansible.module_utils.testing import patch_module_args
 
 STATE = "/var/lib/gvisor-nodes"
 DIRECTORY = "/opt/gvisor-nodes"
 CONFIG = "/etc/containerd/config.toml"
 BASE = {"state_directory": STATE}
 PROBE = {**BASE, "directory": DIRECTORY, "debug_logs_directory": "/var/log/runsc"}
-
-
-@pytest.fixture
-def call(root, capsys):
-    """Run a module's main with arguments; its answer, with ``failed`` as Ansible would see it."""
-
-    def run(module, check=False, **arguments):
-        with patch_module_args({"host_root": root.path, "_ansible_check_mode": check, **arguments}):
-            with pytest.raises(SystemExit):
-                module.main()
-        return json.loads(capsys.readouterr().out)
-
-    return run
 
 
 @pytest.fixture
