@@ -18,8 +18,8 @@ PYTHON := $(BIN)/python
 WORKERS ?= 3
 # Tests on API servers: each worker has a seed and a shoot of its own.
 CLUSTER_WORKERS ?= 2
-# A worker takes a file at a time, the long ones first.
-BY_FILE := --dist loadfile --no-loadscope-reorder --durations=20
+# Which tests a worker takes together, and which first, is said in tests/conftest.py.
+BY_FILE := --dist loadgroup --no-loadscope-reorder --durations=20
 PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
 
 # Coverage is taken of every Python process, also of those that a test starts: ansible-playbook and its workers, the CRI

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
-
-if TYPE_CHECKING:
-    import pytest
 
 TESTS = Path(__file__).parent
 LONGEST = (
@@ -51,6 +48,17 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 # `make exhaustive` asks for it. The option is heard after this file and before any test module is read.
 settings.register_profile("exhaustive", settings.get_profile("any-machine"), max_examples=1000)
 settings.load_profile("any-machine")
+
+
+OWN_SERVERS = ("test_lab_cluster.py", "test_lab_nodes.py", "test_h_nodes.py", "test_h_ssh.py")
+"""Files of the folders ``cluster`` and ``contract`` that start API servers for themselves."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A worker takes a file at a time, and a folder whose files share API servers: two processor seconds a minute each."""
+    folder = item.path.parent.name
+    shares = folder in ("cluster", "contract") and item.path.name not in OWN_SERVERS
+    item.add_marker(pytest.mark.xdist_group(folder if shares else str(item.path.relative_to(TESTS))))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
