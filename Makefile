@@ -19,7 +19,7 @@ WORKERS ?= 3
 # Tests on API servers: each worker has a seed and a shoot of its own.
 CLUSTER_WORKERS ?= 2
 # Which tests a worker takes together, and which first, is said in tests/conftest.py.
-BY_FILE := --dist loadgroup --no-loadscope-reorder --durations=20
+BY_FILE := --dist loadscope --no-loadscope-reorder --durations=20
 PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
 
 # Coverage is taken of every Python process, also of those that a test starts: ansible-playbook and its workers, the CRI
@@ -27,6 +27,9 @@ PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
 COVERAGE_DIRECTORY := $(CURDIR)/.cache/coverage
 MEASURED := COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(COVERAGE_DIRECTORY)/data
 COVERAGE_MINIMUM ?= 90
+
+# What mypy knows of each module, by its content: for all checkouts of this user.
+TYPES_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gvisor-nodes/mypy
 
 # ansible-lint reads roles one by one, without inventory and without the role that holds everybody's modules. In this
 # variable `localhost,` would be two paths, of which the second is this directory, with every script in it as a source.
@@ -63,7 +66,7 @@ check: setup ## Formatting, lint, types, imports, playbooks, shell, generated re
 check-ansible:
 	@$(LINTED) $(BIN)/ansible-lint -q --nocolor
 check-types:
-	@$(BIN)/mypy --no-error-summary --scripts-are-modules orchestrator $(PYTHON_SCRIPTS)
+	@$(BIN)/mypy --cache-dir $(TYPES_CACHE) --no-error-summary --scripts-are-modules orchestrator $(PYTHON_SCRIPTS)
 check-python:
 	@$(BIN)/ruff check --quiet . $(PYTHON_SCRIPTS)
 	@$(BIN)/ruff format --quiet --check . $(PYTHON_SCRIPTS) || { $(BIN)/ruff format --check . $(PYTHON_SCRIPTS); exit 1; }
@@ -85,7 +88,8 @@ check-generated:
 
 .PHONY: test
 test: setup ## Unit tests, tests on real nodes, on real API servers, on a whole cluster, Molecule
-	@$(MAKE) --old-file=setup unit integration molecule
+	@$(MAKE) --old-file=setup --jobs=2 --output-sync=target unit molecule
+	@$(MAKE) --old-file=setup integration
 
 .PHONY: measured
 measured: setup ## The same with the coverage of every process
@@ -165,5 +169,6 @@ verify: check test ## Both: check and test
 .PHONY: clean
 clean: ## Remove every lab, cluster, node image and cache that this project made, and .venv; nothing else
 	@if [ -x $(BIN)/gvisor-nodes ]; then $(BIN)/gvisor-nodes lab clean; fi
+	@rm -rf $(TYPES_CACHE)
 	@rm -rf .venv .cache .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ansible build dist
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
