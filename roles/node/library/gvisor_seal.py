@@ -26,7 +26,7 @@ from ansible.module_utils.gvisor_generations import Generations
 from ansible.module_utils.gvisor_host import daemon, drop_in, tree_state
 from ansible.module_utils.gvisor_journal import Journal, Lease, describe
 from ansible.module_utils.gvisor_module import REQUIRED, respond
-from ansible.module_utils.gvisor_transaction import disarm
+from ansible.module_utils.gvisor_transaction import disarm, stays
 
 DEFAULTS = {
     "token": REQUIRED,
@@ -43,6 +43,7 @@ def act(root, options):
     lease.renew()
     journal = Journal(root, options["state_directory"])
     disarm(root, journal)
+    stays(root, journal)
     found = daemon(root, options["service"]) if root.is_live else {}
     config = describe(root.real(root.resolve(options["config"])))
     beside = drop_in(root, journal)

@@ -19,6 +19,8 @@ from ansible.module_utils.gvisor_host import daemon, dump
 from ansible.module_utils.gvisor_journal import STAGED_SUFFIX, NodeError, describe, sha256, write_file
 
 UNIT = "gvisor-nodes-rollback"
+FIRED = ("rollback.firing", "rollback.done")
+"""What the script makes of ``armed``, one after the other."""
 
 # The script needs nothing but a POSIX shell and coreutils, and knows everything it needs: it must work when nothing
 # of ours is there any more. The first `mv` is the decision: of a firing timer and a disarming run, one wins.
@@ -250,21 +252,32 @@ def disarm(root, journal):
         try:
             os.unlink(armed)
         except FileNotFoundError:
-            raise NodeError(
-                "the node rolled containerd's configuration back",
-                why="the proof took longer than the rollback timer, or the run was interrupted",
-                remedy="run the same command again; raise containerd_rollback_seconds if the node is slow",
-            ) from None
+            # A rollback that fires leaves a trace, in this order. Without one, a run was killed before it armed,
+            # or right after it had disarmed.
+            if any(os.path.exists(root.real(os.path.join(journal.directory, name))) for name in FIRED):
+                raise NodeError(
+                    "the node rolled containerd's configuration back",
+                    why="the proof took longer than the rollback timer, or the run was interrupted",
+                    remedy="run the same command again; raise containerd_rollback_seconds if the node is slow",
+                ) from None
         known["state"] = known["wanted"]
     if root.is_live:
         stop_timer(root)
-    for name in ("rollback.sh", "rollback.done", "rollback.firing"):
+    for name in ("rollback.sh", *FIRED):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(root.real(os.path.join(journal.directory, name)))
     if known and known.get("restore") and known["restore"] != known.get("original"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(root.real(os.path.join(journal.directory, known["restore"])))
         known["restore"] = None
+
+
+def stays(root, journal):
+    """Remember that the handler stays, where a killed removal had announced that it goes and changed nothing yet."""
+    known = journal.data.get("containerd")
+    if known and known["wanted"] == "removed":
+        found = describe(root.real(known["config"]))
+        known.update(state="installed", wanted="installed", made=found["sha256"] if found else "absent")
 
 
 def restart(root, options):
@@ -324,7 +337,7 @@ def roll_back(root, journal, options):
     known["state"] = "rolled-back"
     journal.data["sealed"] = None
     journal.save()
-    for name in ("armed", "rollback.sh", "rollback.done", "rollback.firing"):
+    for name in ("armed", "rollback.sh", *FIRED):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(root.real(os.path.join(journal.directory, name)))
     return fired

@@ -9,6 +9,7 @@ import os
 import subprocess
 import tarfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import gvisor_containerd
 import gvisor_files
@@ -17,6 +18,7 @@ import gvisor_release
 import gvisor_seal
 import gvisor_uninstall
 import pytest
+from ansible.module_utils import gvisor_transaction
 from ansible.module_utils.gvisor_journal import Journal, Lease, describe
 
 STATE = "/var/lib/gvisor-nodes"
@@ -493,6 +495,38 @@ def test_a_seal_after_the_rollback_fired_is_an_error(root, call, token):
 
     assert "the node rolled containerd's configuration back" == answer["node_error"]["what"]
     assert b"old" == Path(root.real(CONFIG)).read_bytes()
+
+
+@pytest.mark.feature("H5")
+def test_a_seal_that_was_killed_after_it_had_disarmed_is_made_by_the_next(root, call, token):
+    Path(root.real(CONFIG)).write_bytes(b"old")
+    commit(call, b"new", digest(b"old"))
+    Path(root.real(f"{STATE}/armed")).unlink()  # the journal still says that it is there
+    answer = call(gvisor_seal, **BASE, token="t", config=CONFIG, seal={"directory": DIRECTORY})
+
+    assert not answer.get("failed")
+    assert "installed" == Journal(root, STATE).data["containerd"]["state"]
+    assert b"new" == Path(root.real(CONFIG)).read_bytes()
+
+
+@pytest.mark.feature("H5")
+def test_a_removal_that_was_killed_before_it_changed_anything_is_forgotten_by_the_next_seal(
+    root, call, token, monkeypatch
+):
+    Path(root.real(CONFIG)).write_bytes(b"old")
+    commit(call, b"new", digest(b"old"))
+    call(gvisor_seal, **BASE, token="t", config=CONFIG, seal={"directory": DIRECTORY})
+    Lease(root, "t").acquire("test@host", timeout=0)
+    with monkeypatch.context() as killed:
+        killed.setattr(gvisor_transaction, "arm", Mock(side_effect=OSError("it ends here")))
+        arguments = {"content": base64.b64encode(b"old").decode(), "expect": digest(b"new"), "wanted": "removed"}
+        call(gvisor_containerd, **BASE, state="commit", token="t", config=CONFIG, **arguments)
+    assert {"state": "armed", "wanted": "removed"}.items() <= Journal(root, STATE).data["containerd"].items()
+
+    assert not call(gvisor_seal, **BASE, token="t", config=CONFIG, seal={"directory": DIRECTORY}).get("failed")
+    record = Journal(root, STATE).data["containerd"]
+    assert ("installed", "installed", digest(b"new")) == (record["state"], record["wanted"], record["made"])
+    assert "old" == call(gvisor_probe, **PROBE)["state"]["original"]
 
 
 def test_check_mode_of_a_commit_changes_nothing(root, call):
