@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
 
 TESTS = Path(__file__).parent
+sys.path.insert(0, str(TESTS))  # importlib mode finds no modules by itself
 LONGEST = (
     "contract",
     "nodes/test_generations.py",

@@ -23,9 +23,10 @@ from itertools import batched
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "gardener"), str(ROOT / "tests" / "contract"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "gardener"), str(ROOT / "tests" / "contract"), str(ROOT)]
 
-from landscape import SMR, ControllerProcess, Shoot, configuration, eventually, pmr  # noqa: E402 - the path comes first
+from landscape import SMR, ControllerProcess, Shoot, configuration, pmr  # noqa: E402 - the path comes first
+from patience import eventually  # noqa: E402 - the path comes first
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402

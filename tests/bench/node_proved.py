@@ -16,14 +16,17 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
-from orchestrator.api.node import Node  # noqa: E402 - after the path is set
+import patience  # noqa: E402 - after the path is set
+
+from orchestrator.api.node import Node  # noqa: E402
 from orchestrator.api.workload import Pod  # noqa: E402
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, JOBS, NODES, PODS  # noqa: E402
 from orchestrator.controller.nodes import job, mark  # noqa: E402
@@ -40,16 +43,7 @@ AIM = 15.0
 RELEASE = "20260905.0"
 LABEL = {"pool": "bench"}
 _JOBS = Selection(NAMESPACE, labels=job.SELECTOR)
-
-
-def eventually(look, seconds=120.0):
-    """Look until there is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(look)
-        time.sleep(0.01)
-    return found
+eventually = partial(patience.eventually, longest=0.01)  # what is waited for is what is measured
 
 
 @contextmanager

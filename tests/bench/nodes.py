@@ -19,10 +19,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "gardener"), str(ROOT / "tests" / "contract"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "gardener"), str(ROOT / "tests" / "contract"), str(ROOT)]
 
-from landscape import NODES, ControllerProcess, eventually  # noqa: E402 - the path comes first
+from landscape import NODES, ControllerProcess  # noqa: E402 - the path comes first
 from node_places import IMAGE, OneCluster  # noqa: E402
+from patience import eventually  # noqa: E402 - the path comes first
 from played_kubelet import PlayedKubelet  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402

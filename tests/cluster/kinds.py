@@ -1,7 +1,8 @@
-"""Kinds that every API server has, a few objects of them, and how a test waits for something."""
+"""Kinds that every API server has, and a few objects of them."""
 
 import threading
-import time
+
+from patience import PATIENCE
 
 from orchestrator.kube.resource import Resource
 
@@ -9,7 +10,6 @@ NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 
-DEADLINE = 120
 
 NOBODY = "a-token-of-nobody"
 """The bearer token of a user who may do nothing."""
@@ -49,12 +49,4 @@ class Told:
     def wait(self, *event, times=1):
         """Wait until it was told this so often."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self.events.count(event) >= times, DEADLINE), self.events
-
-
-def eventually(condition, deadline=DEADLINE):
-    """Wait until a condition holds that nobody announces."""
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        threading.Event().wait(0.02)
+            assert self._changed.wait_for(lambda: self.events.count(event) >= times, PATIENCE), self.events

@@ -4,7 +4,7 @@ import threading
 from itertools import count
 
 import pytest
-from kinds import eventually
+from patience import eventually
 
 from orchestrator.kube.client import Client
 from orchestrator.kube.credentials import from_file

@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 import pytest
-from kinds import CONFIG_MAPS, NAMESPACES, SECRETS, eventually
+from kinds import CONFIG_MAPS, NAMESPACES, SECRETS
+from patience import eventually
 
 from orchestrator.api import managed_resource
 from orchestrator.errors import GvisorNodesError

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from kinds import eventually
+from patience import eventually
 
 from orchestrator.errors import GvisorNodesError
 from orchestrator.lab import background

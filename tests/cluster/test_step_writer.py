@@ -1,7 +1,8 @@
 """Steps carried out on a real kube-apiserver that knows ManagedResources."""
 
 import pytest
-from kinds import SECRETS, eventually
+from kinds import SECRETS
+from patience import eventually
 
 from orchestrator.api import managed_resource
 from orchestrator.controller.kinds import MANAGED_RESOURCES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landscape import eventually
+from patience import eventually
 
 from orchestrator.kube import api_error
 from orchestrator.kube.resource import Resource

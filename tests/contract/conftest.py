@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 from chart import CONTROLLER, NAMESPACE, POOR, RELEASE, Rights, refused, seed_values
-from landscape import Beacon, Running, Shoot, controller_process, eventually, with_options
+from landscape import Beacon, Running, Shoot, controller_process, with_options
+from patience import eventually
 
 from orchestrator.controller.definition import ensure_definition
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from datetime import UTC, datetime
 import yaml
 from gardener_objects import CONFIGURATION, cluster, container_runtime
 from gardenlet import not_ready
+from patience import PATIENCE, eventually
 
 from orchestrator.api import gardener
 from orchestrator.controller.controller import Controller, Options
@@ -41,8 +41,6 @@ SMR = "extension-runtime-gvisor"
 FINALIZER = gardener.FINALIZER
 DEADLINE = 30
 """Seconds; gardenlet's first severe look is after thirty."""
-PATIENCE = 120
-"""Seconds; for what nobody measures. A machine with much else to do is slow, which is no failure of a property."""
 
 
 def pmr(pool):
@@ -59,15 +57,6 @@ def nanoseconds(moment=None):
     """A moment as gardenlet writes it."""
     moment = moment or datetime.now(UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "123Z"
-
-
-def eventually(condition, deadline=PATIENCE, what=""):
-    """Wait until a condition holds that nobody announces; return what it returned."""
-    end = time.monotonic() + deadline
-    while not (found := condition()):
-        assert time.monotonic() < end, f"it did not come true in {deadline} s: {what() if callable(what) else what}"
-        threading.Event().wait(0.02)
-    return found
 
 
 class Shoot:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 
-from landscape import NAMESPACES, NODES, PATIENCE, Running, eventually, with_options
+from landscape import NAMESPACES, NODES, Running, with_options
+from patience import PATIENCE, eventually
 
 from orchestrator.api.node import Node
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES

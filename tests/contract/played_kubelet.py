@@ -9,7 +9,7 @@ import json
 import threading
 from contextlib import contextmanager, suppress
 
-from landscape import eventually
+from patience import eventually
 
 from orchestrator.api.workload import JOB_NAME
 from orchestrator.controller.kinds import JOBS, PODS

@@ -8,18 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from gardenlet import not_ready
-from landscape import (
-    FINALIZER,
-    SMR,
-    Film,
-    configuration,
-    eventually,
-    facts,
-    nanoseconds,
-    pmr,
-    version,
-    with_options,
-)
+from landscape import FINALIZER, SMR, Film, configuration, facts, nanoseconds, pmr, version, with_options
+from patience import eventually
 
 from orchestrator.api import gardener
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, MANAGED_RESOURCES

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from landscape import SMR, configuration, eventually, facts, pmr, with_options
+from landscape import SMR, configuration, facts, pmr, with_options
+from patience import eventually
 
 from orchestrator.controller.installation import Installation
 from orchestrator.controller.kinds import MANAGED_RESOURCES

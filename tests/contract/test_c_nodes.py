@@ -6,7 +6,8 @@ from itertools import count
 from typing import get_args
 
 import pytest
-from landscape import NODES, SMR, Film, eventually, facts, version, with_options
+from landscape import NODES, SMR, Film, facts, version, with_options
+from patience import eventually
 from played_kubelet import PlayedKubelet
 
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, MANAGED_RESOURCES

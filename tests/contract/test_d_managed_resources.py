@@ -7,7 +7,8 @@ import itertools
 
 import pytest
 from gardener_objects import CONFIGURATION
-from landscape import SMR, Film, configuration, eventually, pmr, version
+from landscape import SMR, Film, configuration, pmr, version
+from patience import eventually
 
 from orchestrator.controller.kinds import MANAGED_RESOURCES
 from orchestrator.controller.managed_resource import checksum

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from landscape import FINALIZER, SMR, Film, eventually, facts, nanoseconds, pmr, version, with_options
+from landscape import FINALIZER, SMR, Film, facts, nanoseconds, pmr, version, with_options
+from patience import eventually
 
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, MANAGED_RESOURCES
 from orchestrator.kube.shoot_credentials import SECRETS

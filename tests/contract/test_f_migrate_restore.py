@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from landscape import FINALIZER, SMR, Film, configuration, eventually, facts, pmr, version, with_options
+from landscape import FINALIZER, SMR, Film, configuration, facts, pmr, version, with_options
+from patience import eventually
 
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, MANAGED_RESOURCES
 

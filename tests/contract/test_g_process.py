@@ -7,7 +7,8 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from landscape import SMR, Film, configuration, eventually, facts, pmr, version, with_options
+from landscape import SMR, Film, configuration, facts, pmr, version, with_options
+from patience import eventually
 
 from orchestrator.controller.kinds import CONTAINER_RUNTIMES, MANAGED_RESOURCES
 from orchestrator.kube.lease import LEASES

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from landscape import configuration, eventually
+from landscape import configuration
+from patience import eventually
 
 from orchestrator.controller.kinds import CONFIG_MAPS
 from orchestrator.kube.shoot_credentials import SECRETS

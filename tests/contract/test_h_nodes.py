@@ -19,8 +19,9 @@ from dataclasses import replace
 from ssl import create_default_context
 
 import pytest
-from landscape import NODES, Film, Running, controller_process, eventually, nanoseconds, pmr
+from landscape import NODES, Film, Running, controller_process, nanoseconds, pmr
 from node_places import QUICK, OneCluster, ShootPlace, everything
+from patience import eventually
 from played_kubelet import PlayedKubelet
 
 from orchestrator.controller.definition import ensure_definition

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 from chart import NAMESPACE, RELEASE, Rights, refused, seed_values
-from landscape import NODES, Shoot, configuration, controller_process, eventually, with_options
+from landscape import NODES, Shoot, configuration, controller_process, with_options
 from node_places import QUICK
+from patience import eventually
 
 from orchestrator.controller.installation import Installation
 from orchestrator.controller.kinds import CONFIG_MAPS, CONTAINER_RUNTIMES

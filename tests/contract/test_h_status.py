@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from landscape import NODES, eventually, with_options
+from landscape import NODES, with_options
+from patience import eventually
 from played_kubelet import PlayedKubelet
 
 from orchestrator.controller.nodes.job import JobSettings

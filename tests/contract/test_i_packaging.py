@@ -28,7 +28,8 @@ from chart import (
     standalone_values,
 )
 from gardener_objects import CONFIGURATION
-from landscape import NAMESPACES, NODES, SMR, controller_process, eventually
+from landscape import NAMESPACES, NODES, SMR, controller_process
+from patience import eventually
 from played_kubelet import PlayedKubelet
 
 from orchestrator.controller.definition import DEFINITIONS

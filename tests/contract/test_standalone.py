@@ -10,17 +10,8 @@ from dataclasses import replace
 import pytest
 import yaml
 from gardener_objects import CONFIGURATION, README_CONTAINER_RUNTIME
-from landscape import (
-    FINALIZER,
-    NAMESPACES,
-    NODES,
-    Running,
-    controller_process,
-    eventually,
-    facts,
-    version,
-    with_options,
-)
+from landscape import FINALIZER, NAMESPACES, NODES, Running, controller_process, facts, version, with_options
+from patience import eventually
 from played_kubelet import PlayedKubelet
 
 from orchestrator.controller.definition import DEFINITIONS, definition, ensure_definition

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 
 import pytest
-from landscape import FINALIZER, SMR, eventually, facts, pmr
+from landscape import FINALIZER, SMR, facts, pmr
+from patience import eventually
 
 from orchestrator.controller.kinds import CONFIG_MAPS, MANAGED_RESOURCES, SERVICE_ACCOUNTS
 from orchestrator.kube.resource import Resource
