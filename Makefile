@@ -19,7 +19,7 @@ WORKERS ?= 3
 # Tests on API servers: each worker has a seed and a shoot of its own.
 CLUSTER_WORKERS ?= 2
 # Which tests a worker takes together, and which first, is said in tests/conftest.py.
-BY_FILE := --dist loadscope --no-loadscope-reorder --durations=20
+BY_PIECE := --dist loadscope --no-loadscope-reorder --durations=20
 PYTHON_SCRIPTS = $(shell grep -lE '^\#!/usr/bin/env python3' scripts/*)
 
 # Coverage is taken of every Python process, also of those that a test starts: ansible-playbook and its workers, the CRI
@@ -99,19 +99,19 @@ measured: setup ## The same with the coverage of every process
 
 .PHONY: unit
 unit: setup ## Only the unit tests
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -q -n $(WORKERS) $(BY_FILE) -m "not node"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/unit -q -n $(WORKERS) $(BY_PIECE) -m "not node"
 
 .PHONY: integration
 integration: control-plane ## Only the tests on real nodes, API servers and clusters: nodes, cluster and e2e
 	@folders=(tests/nodes tests/cluster tests/contract tests/e2e); \
-	test="$(PYTHON) -m pytest -q $(BY_FILE)"; \
+	test="$(PYTHON) -m pytest -q $(BY_PIECE)"; \
 	if scripts/allow-inotify 1024; \
 	then $(MEASURED_BY) $$test -n $(WORKERS) -m "not exhaustive" "$${folders[@]}"; \
 	else for one in "$${folders[@]}"; do $(MEASURED_BY) $$test -n $(CLUSTER_WORKERS) -m "not exhaustive" "$$one"; done; fi
 
 .PHONY: nodes
 nodes: setup ## Only the tests on real nodes
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(WORKERS) $(BY_FILE) -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/nodes -q -n $(WORKERS) $(BY_PIECE) -m "not exhaustive"
 
 .PHONY: exhaustive
 exhaustive: setup ## The rest of the tests: every kill, every pair of releases, every kind of node: some two hours
@@ -124,7 +124,7 @@ control-plane: setup ## Build etcd, Helm, Kubernetes' and Gardener's parts for t
 
 .PHONY: cluster
 cluster: control-plane ## Only the tests on a real API server, and on nodes with real kubelets
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -n $(CLUSTER_WORKERS) $(BY_FILE) -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/cluster tests/contract -q -n $(CLUSTER_WORKERS) $(BY_PIECE) -m "not exhaustive"
 
 .PHONY: e2e
 e2e: control-plane ## Only the tests on a cluster with real kubelets
@@ -132,7 +132,7 @@ e2e: control-plane ## Only the tests on a cluster with real kubelets
 
 .PHONY: contract
 contract: control-plane ## Only the cases of docs/conformance.md, on real API servers
-	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -n $(CLUSTER_WORKERS) $(BY_FILE) -m "not exhaustive"
+	@$(MEASURED_BY) $(PYTHON) -m pytest tests/contract -q -n $(CLUSTER_WORKERS) $(BY_PIECE) -m "not exhaustive"
 
 .PHONY: chart
 chart: setup ## Package the chart, alone and in a registration for Gardener: dist/*.tgz and dist/controller-registration.yaml
@@ -169,6 +169,5 @@ verify: check test ## Both: check and test
 .PHONY: clean
 clean: ## Remove every lab, cluster, node image and cache that this project made, and .venv; nothing else
 	@if [ -x $(BIN)/gvisor-nodes ]; then $(BIN)/gvisor-nodes lab clean; fi
-	@rm -rf $(TYPES_CACHE)
-	@rm -rf .venv .cache .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ansible build dist
+	@rm -rf $(TYPES_CACHE) .venv .cache .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ansible build dist
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -43,6 +43,8 @@ LONGEST = (
     "unit/cri/test_program.py",
 )
 """What takes long, the longest first: the last one shall be short."""
+OWN_SERVERS = ("test_lab_cluster.py", "test_lab_nodes.py")
+"""Files of the folders ``cluster`` and ``contract`` that start API servers for themselves."""
 
 # Every run draws other examples, so few a run are many in the end.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
@@ -51,12 +53,8 @@ settings.register_profile("exhaustive", settings.get_profile("any-machine"), max
 settings.load_profile("any-machine")
 
 
-OWN_SERVERS = ("test_lab_cluster.py", "test_lab_nodes.py")
-"""Files of the folders ``cluster`` and ``contract`` that start API servers for themselves."""
-
-
 def together(path: Path) -> str:
-    """What a worker takes in one piece: a file, or a folder whose files share API servers, a second of start each."""
+    """What a worker takes in one piece: a file, or a folder whose files share API servers, whose start takes seconds."""
     shares = path.parent.name in ("cluster", "contract") and path.name not in OWN_SERVERS
     return path.parent.name if shares else str(path.relative_to(TESTS))
 
@@ -69,7 +67,7 @@ class Pieces(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Pieces:
-    """Workers are given their tests by this, whatever ``--dist`` says."""
+    """Workers are given their tests by this; xdist's own groups are names at the end of node ids, which pytest 9.2 drops."""
     return Pieces(config, log)
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ARGUMENTS = "<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>"
 """What Ansible replaces by the arguments: JSON, in ASCII and on one line."""
 
+OLDEST_PYTHON = (3, 9)
+"""The oldest that our modules and ansible-core 2.21 run on."""
+
 _IMPORT = re.compile(r"^from ansible\.module_utils\.(\w+) import ", re.MULTILINE)
 
 # It is read from standard input, so Python would look for modules in the login's directory first: nothing of that.
@@ -30,8 +33,8 @@ _PROGRAM = """\
 #!/usr/bin/python
 import sys
 sys.path[:] = [path for path in sys.path if path]
-if sys.version_info < (3, 9):
-    sys.exit("Python 3.9 or newer is needed, this is " + sys.version.split()[0])
+if sys.version_info < {oldest}:
+    sys.exit("Python %d.%d or newer is needed, this is " % {oldest} + sys.version.split()[0])
 import binascii, json, zlib
 true, false, null = True, False, None
 for name, source in json.loads(zlib.decompress(binascii.a2b_base64("{sources}"))):
@@ -61,5 +64,5 @@ def node_program(role: Path, name: str) -> str:
         sources[module] = source
 
     add(name, role / "library" / f"{name}.py")
-    packed = zlib.compress(json.dumps(list(sources.items())).encode())
-    return _PROGRAM.format(sources=base64.b64encode(packed).decode(), arguments=ARGUMENTS)
+    packed = base64.b64encode(zlib.compress(json.dumps(list(sources.items())).encode(), level=1)).decode()
+    return _PROGRAM.format(oldest=OLDEST_PYTHON, sources=packed, arguments=ARGUMENTS)

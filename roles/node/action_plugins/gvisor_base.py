@@ -21,7 +21,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import module_loader
 
 from orchestrator.errors import GvisorNodesError, InvalidInputError, RefusedError
-from orchestrator.execution.node_program import node_program
+from orchestrator.execution.node_program import OLDEST_PYTHON, node_program
 from orchestrator.gvisor.catalogue import Catalogue
 from orchestrator.gvisor.releases import DEFAULT_RELEASE
 from orchestrator.planning.desired import read_variables
@@ -30,9 +30,6 @@ from orchestrator.planning.plan import plan
 from orchestrator.planning.rollback import read_target, state_of
 from orchestrator.planning.state import NodeState
 
-OLDEST = (3, 9)
-OLDEST_PYTHON = "3.9"
-"""The oldest that the modules and ansible-core 2.21 run on."""
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]+")
 ROLE = Path(__file__).resolve().parents[1]
 
@@ -172,14 +169,14 @@ class NodeAction(ActionBase):
         wanted = self._wanted_python()
         versions = self._pythons(wanted)
         configured, others = versions.pop(wanted, None), [f"{path} ({version})" for path, version in versions.items()]
-        remedy = f"install Python {OLDEST_PYTHON} or newer on the node"
+        remedy = "install Python %d.%d or newer on the node" % OLDEST_PYTHON
         if others:
             remedy = f"set ansible_python_interpreter to one of {', '.join(others)}, or {remedy}"
         if configured is None and not others:
             return RefusedError("there is no Python on the node", why=f"{wanted} does not run", remedy=remedy)
         if configured is None:
             return RefusedError("the configured Python does not run on the node", why=wanted, remedy=remedy)
-        if tuple(int(n) for n in configured.split(".")[:2] if n.isdigit()) < OLDEST:
+        if tuple(int(n) for n in configured.split(".")[:2] if n.isdigit()) < OLDEST_PYTHON:
             return RefusedError(f"the node's Python {configured} is too old", why=wanted, remedy=remedy)
         return GvisorNodesError(
             "a step on the node ended without an answer",

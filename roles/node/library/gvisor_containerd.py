@@ -40,15 +40,14 @@ from ansible.module_utils.gvisor_transaction import commit, roll_back, serve_aga
 
 def act(root, options):
     options["content"] = base64.b64decode(options["content"]) if options["content"] is not None else None
-    options["memory"] = options["check_mode"]
-    if options["check_mode"] and options["state"] != "stage":
-        return {"changed": True, "daemon": daemon(root, options["service"])}
     if options["state"] == "stage":
-        if not options["memory"]:
+        if not options["check_mode"]:
             Lease(root, options["token"]).renew()
         rc, out, err = stage(root, options)
         found = describe(root.real(root.resolve(options["drop_in"] or options["config"])))
         return {"dump": {"rc": rc, "text": out, "error": err.strip()[-2000:]}, "found": found}
+    if options["check_mode"]:
+        return {"changed": True, "daemon": daemon(root, options["service"])}
     Lease(root, options["token"]).renew()
     journal = Journal(root, options["state_directory"])
     if options["state"] == "rollback":

@@ -104,7 +104,7 @@ def stage(root, options):
         return stage_drop_in(root, options)
     config = root.resolve(options["config"])
     data = options["content"]
-    if options["memory"]:
+    if options["check_mode"]:
         handle = os.memfd_create("config.toml", 0)
         try:
             os.write(handle, data)
