@@ -20,10 +20,11 @@ from ssl import create_default_context
 
 import pytest
 from landscape import NODES, Film, Running, controller_process, nanoseconds, pmr
-from node_places import QUICK, OneCluster, ShootPlace, everything
-from patience import eventually
+from node_places import IMAGE, QUICK, OneCluster, ShootPlace, everything
+from patience import PATIENCE, eventually
 from played_kubelet import PlayedKubelet
 
+from orchestrator.api.container_runtime import ContainerRuntime
 from orchestrator.controller.definition import ensure_definition
 from orchestrator.controller.kinds import (
     CONFIG_MAPS,
@@ -34,7 +35,12 @@ from orchestrator.controller.kinds import (
     SERVICE_ACCOUNTS,
 )
 from orchestrator.controller.nodes import job as jobs
+from orchestrator.controller.nodes import mark
+from orchestrator.controller.nodes.job import JobSettings
+from orchestrator.controller.nodes.job_executor import JobExecutor
 from orchestrator.controller.nodes.mark import Marks
+from orchestrator.controller.nodes.pool_pass import NodeSettings, PoolPass
+from orchestrator.controller.nodes.target import Target
 from orchestrator.controller.pool_objects import NAMESPACE
 from orchestrator.controller.removal import nodes_stay
 from orchestrator.execution.job_result import JobResult, render
@@ -532,6 +538,88 @@ def test_two_controllers_at_once_never_start_two_runs_on_a_node(cluster_of_one, 
         one.await_states(**dict.fromkeys(names, "Ready"))
         assert 1 == Witness(film).most()
         assert len(names) == len(kubelet.jobs())
+
+
+class Late:
+    """A cluster whose Nodes are seen as they were before: its watch of them is slower than that of Jobs."""
+
+    def __init__(self, target, *looks):
+        self._target = target
+        self._looks = list(looks)
+
+    def nodes(self):
+        return self._looks.pop(0) if self._looks else self._target.nodes()
+
+    def __getattr__(self, name):
+        return getattr(self._target, name)
+
+
+@pytest.fixture
+def target(client):
+    """The cluster as a second controller sees it."""
+    one = Target(client.sibling(), lambda: None)
+    one.start()
+    assert one.wait_synced(PATIENCE)
+    yield one
+    one.stop()
+
+
+class TestWhatAnotherControllerHasBegun:
+    """A run is not for the nodes as they were looked at; only where it is not for those of now it ends."""
+
+    @pytest.fixture
+    def begun(self, cluster_of_one, client, target):
+        """How the Nodes were before, and the name of the run that the other one has begun since."""
+        one = cluster_of_one
+        with PlayedKubelet(client) as kubelet:
+
+            def begin(*, seen):
+                with Running(client, one.options()):
+                    one.deploy()
+                    one.await_looked_after()
+                    full = one.add_node("n1", ready=False)
+                    before = eventually(lambda: tuple(node for node in target.nodes() if node.name == full))
+                    one.heard_of("n1", ready=True)
+                    raw = kubelet.await_job(full)
+                eventually(lambda: self.executor(target).runs(f"{one.namespace}/{one.name}"))
+                return before if seen else (), raw["metadata"]["name"]
+
+            yield begin
+
+    @staticmethod
+    def executor(target):
+        return JobExecutor(target.client, target.jobs, target.pods, JobSettings(IMAGE))
+
+    def left(self, one, target, *looks):
+        """The runs there are after a pass that looked at the Nodes so, one time after the other."""
+        settings = NodeSettings(standalone=True, gate=mark.gate(standalone=True), timeout=300.0)
+        one_pass = PoolPass(Late(target, *looks), self.executor(target), settings, owns=lambda _: True)
+        one_pass.keep(ContainerRuntime.read(one.get()))
+        pages = target.client.pages(JOBS, Selection(NAMESPACE, labels=jobs.SELECTOR))
+        return {raw["metadata"]["name"] for page in pages for raw in page.items}
+
+    @pytest.mark.parametrize("seen", [False, True], ids=["the node was not there", "the node had no claim"])
+    def test_goes_on_however_late_its_node_is_seen(self, cluster_of_one, target, begun, seen):
+        before, name = begun(seen=seen)
+        eventually(lambda: any(mark.read(node).claim for node in target.nodes()))
+        now = target.nodes()
+
+        assert [{name}] * 3 == [
+            self.left(cluster_of_one, target, *looks) for looks in ((before, before), (before, now), (now, now))
+        ]
+
+    def test_ends_where_no_claim_names_it(self, cluster_of_one, target, begun, client):
+        before, _ = begun(seen=True)
+        unnamed = {"metadata": {"annotations": {mark.CLAIM: None}}}
+        client.patch(NODES, cluster_of_one.full("n1"), unnamed)
+
+        assert set() == self.left(cluster_of_one, target, before, before)
+
+    def test_ends_where_its_node_is_gone(self, cluster_of_one, target, begun):
+        begun(seen=True)
+        cluster_of_one.drop_node("n1")
+
+        assert set() == self.left(cluster_of_one, target, (), ())
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.exhaustive)])

@@ -164,9 +164,10 @@ class Stop:
     """A run is to be ended: it is for no Node of now, or not the one that its node is to have."""
 
     name: str
-    node: str = ""
-    """The Node that is not there, or not of the pool; empty where it is."""
-    uid: str = ""
+    node: str
+    """The Node's name …"""
+    uid: str
+    """… and UID, as the run has them: whether it is there is to be asked before a run ends that others have begun."""
 
 
 type Deed = Start | Record | Release | Confirm | Shut | Stop
@@ -278,7 +279,7 @@ class _Planner:
         """Choose whose turn it is."""
         for run in self._runs.values():
             if run.uid not in uids:
-                self._stops[run.name] = Stop(run.name, run.node, run.uid)
+                self._stops[run.name] = _stop(run)
         room = (REMOVALS if not self._pool.fingerprint else 1) - self._active
         changing_failed = any(
             state.marks.proof is not None and self._relevant(state.marks.failure, Action.APPLY) is not None
@@ -337,7 +338,7 @@ class _Planner:
         if claim is not None and (not claim.run or claim.recorded):
             claim = None
         strays = [one for one in self._under_way.get(node.metadata.uid, ()) if claim is None or one.name != claim.run]
-        self._stops |= {one.name: Stop(one.name) for one in strays}
+        self._stops |= {one.name: _stop(one) for one in strays}
         run = self._runs.get(claim.run) if claim is not None else None
         if run is not None and run.uid != node.metadata.uid:
             run = None  # whoever wrote this claim names a run of another node
@@ -433,6 +434,10 @@ _RUNS: Final = {Action.APPLY: State.RUNNING, Action.REMOVE: State.REMOVING}
 def _order(candidate: _Candidate) -> tuple[bool, bool, str]:
     """Those that have not failed come first, among them new nodes."""
     return candidate.attempt > 0, candidate.state.marks.proof is not None, candidate.state.node.name
+
+
+def _stop(run: Run) -> Stop:
+    return Stop(run.name, run.node, run.uid)
 
 
 def lost(claim: Claim, message: str, cause: str) -> JobResult:

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.api.node import Node
 from orchestrator.controller.kinds import NODES, PODS
 from orchestrator.controller.nodes import mark
 from orchestrator.controller.nodes.mark import Action, Claim
@@ -40,15 +41,13 @@ from orchestrator.errors import InvalidInputError, RefusedError
 from orchestrator.gvisor.releases import DEFAULT_RELEASE
 from orchestrator.kube.api_error import ConflictError
 from orchestrator.kube.client import Selection
-from orchestrator.kube.resource import uid_of
 from orchestrator.planning.desired import read_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from orchestrator.api.container_runtime import ContainerRuntime
-    from orchestrator.api.node import Node
     from orchestrator.controller.nodes.mark import Gate
     from orchestrator.controller.nodes.plan import Deed, PoolPlan
     from orchestrator.controller.nodes.run import Executor, Run
@@ -98,11 +97,12 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What a pass is for."""
+    """What a pass is for, and the Nodes of the cluster as it looked at them."""
 
     runtime: ContainerRuntime
     pool: Pool
     variables: Mapping[str, Any]
+    nodes: Sequence[Node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,8 @@ class PoolPass:
         selected: list[Node] = []
         others: list[Node] = []
         rested: list[NodeState] = []
-        for node in self._target.nodes():
+        nodes = self._target.nodes()
+        for node in nodes:
             rests = at_rest.get(node.name)
             if rests is not None and rests.node is node and node.metadata.uid not in busy:
                 rested.append(rests)
@@ -213,7 +214,7 @@ class PoolPass:
             planned = replace(planned, deeds=tuple(one for one in planned.deeds if not isinstance(one, Start)))
         else:
             self._rest[owner] = _Rest(runtime.raw.get("spec"), pool, resting(planned))
-        return self._carry_out(planned, _Wanted(runtime, pool, variables))
+        return self._carry_out(planned, _Wanted(runtime, pool, variables, nodes))
 
     def _at_rest(self, runtime: ContainerRuntime, pool: Pool) -> Mapping[str, NodeState]:
         """The nodes about which nothing was to be done the last time, if the same is wanted of them."""
@@ -262,8 +263,8 @@ class PoolPass:
         """Do one of it; return how the node is if it cannot be done yet."""
         gate = self._settings.gate
         match deed:
-            case Stop() if self._is_new(deed):
-                pass  # what another controller has begun on a Node that was not seen here yet
+            case Stop() if self._is_old_news(deed, wanted.nodes):
+                pass  # another controller has begun it, or had, and the watch will tell
             case Stop(name):
                 _log.info("the run %s is for no node of now, or not the one that its node is to have: it ends", name)
                 self._executor.stop(name)
@@ -282,12 +283,18 @@ class PoolPass:
                 self._start(deed, wanted)
         return None
 
-    def _is_new(self, stop: Stop) -> bool:
-        """Whether a run is for a Node that is there and was not seen yet: it is a little newer than the last look."""
-        if not stop.node or any(one.metadata.uid == stop.uid for one in self._target.nodes()):
-            return False
+    def _is_old_news(self, stop: Stop, nodes: Sequence[Node]) -> bool:
+        """Whether the Node of a run is there, and says another thing of runs than when it was looked at.
+
+        Nodes and runs are watched apart, so a run that another controller has just begun may be seen before the claim
+        that names it. Nobody's run ends, and nothing of it is removed, for that.
+        """
         raw = self._target.client.find(NODES, stop.node)
-        return raw is not None and uid_of(raw) == stop.uid
+        node = Node.read(raw) if raw is not None else None
+        if node is None or node.metadata.uid != stop.uid or node.deleting:
+            return False
+        looked_at = next((one for one in nodes if one.metadata.uid == stop.uid), None)
+        return looked_at is None or mark.read(looked_at) != mark.read(node)
 
     def _start(self, start: Start, wanted: _Wanted) -> None:
         removes = start.action is Action.REMOVE

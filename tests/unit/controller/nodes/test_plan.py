@@ -112,7 +112,7 @@ def test_a_run_that_never_ends_is_given_up_and_nothing_begins_before_it_is_gone(
 
     given_up = node(marks=[claim(recorded=True), failure()])
     later = decided(given_up, runs=[run()], now=2000.0)
-    assert ((Stop("run-n1"),), {"n1": State.FAILED}) == (later.deeds, said(later))
+    assert ((Stop("run-n1", "n1", "uid-of-n1"),), {"n1": State.FAILED}) == (later.deeds, said(later))
     assert [("n1", Action.APPLY, 1)] == started(decided(given_up, now=2000.0))
 
 
@@ -206,7 +206,7 @@ def test_a_node_that_has_left_the_pool_is_cleaned_and_the_run_of_one_that_is_gon
 def test_a_run_that_no_claim_names_is_ended_before_another_begins():
     planned = decided(node(), runs=[run()])
 
-    assert ((Stop("run-n1"),), {"n1": State.PENDING}) == (planned.deeds, said(planned))
+    assert ((Stop("run-n1", "n1", "uid-of-n1"),), {"n1": State.PENDING}) == (planned.deeds, said(planned))
 
 
 @pytest.mark.parametrize("at", [5000, 2**53 - 1])
