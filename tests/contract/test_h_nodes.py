@@ -555,7 +555,7 @@ class Late:
 
 
 @pytest.fixture
-def target(client):
+def watched(client):
     """The cluster as a second controller sees it."""
     one = Target(client.sibling(), lambda: None)
     one.start()
@@ -568,7 +568,7 @@ class TestWhatAnotherControllerHasBegun:
     """A run is not for the nodes as they were looked at; only where it is not for those of now it ends."""
 
     @pytest.fixture
-    def begun(self, cluster_of_one, client, target):
+    def begun(self, cluster_of_one, client, watched):
         """How the Nodes were before, and the name of the run that the other one has begun since."""
         one = cluster_of_one
         with PlayedKubelet(client) as kubelet:
@@ -578,48 +578,49 @@ class TestWhatAnotherControllerHasBegun:
                     one.deploy()
                     one.await_looked_after()
                     full = one.add_node("n1", ready=False)
-                    before = eventually(lambda: tuple(node for node in target.nodes() if node.name == full))
+                    before = eventually(lambda: tuple(node for node in watched.nodes() if node.name == full))
                     one.heard_of("n1", ready=True)
                     raw = kubelet.await_job(full)
-                eventually(lambda: self.executor(target).runs(f"{one.namespace}/{one.name}"))
+                eventually(lambda: self.executor(watched).runs(f"{one.namespace}/{one.name}"))
                 return before if seen else (), raw["metadata"]["name"]
 
             yield begin
 
     @staticmethod
-    def executor(target):
-        return JobExecutor(target.client, target.jobs, target.pods, JobSettings(IMAGE))
+    def executor(watched):
+        return JobExecutor(watched.client, watched.jobs, watched.pods, JobSettings(IMAGE))
 
-    def left(self, one, target, *looks):
+    def left(self, one, watched, *looks):
         """The runs there are after a pass that looked at the Nodes so, one time after the other."""
         settings = NodeSettings(standalone=True, gate=mark.gate(standalone=True), timeout=300.0)
-        one_pass = PoolPass(Late(target, *looks), self.executor(target), settings, owns=lambda _: True)
+        one_pass = PoolPass(Late(watched, *looks), self.executor(watched), settings, owns=lambda _: True)
         one_pass.keep(ContainerRuntime.read(one.get()))
-        pages = target.client.pages(JOBS, Selection(NAMESPACE, labels=jobs.SELECTOR))
+        of_pool = f"{jobs.POOL}={jobs.pool_label(f'{one.namespace}/{one.name}')}"
+        pages = watched.client.pages(JOBS, Selection(NAMESPACE, labels=of_pool))
         return {raw["metadata"]["name"] for page in pages for raw in page.items}
 
     @pytest.mark.parametrize("seen", [False, True], ids=["the node was not there", "the node had no claim"])
-    def test_goes_on_however_late_its_node_is_seen(self, cluster_of_one, target, begun, seen):
+    def test_goes_on_however_late_its_node_is_seen(self, cluster_of_one, watched, begun, seen):
         before, name = begun(seen=seen)
-        eventually(lambda: any(mark.read(node).claim for node in target.nodes()))
-        now = target.nodes()
+        eventually(lambda: any(mark.read(node).claim for node in watched.nodes()))
+        now = watched.nodes()
 
         assert [{name}] * 3 == [
-            self.left(cluster_of_one, target, *looks) for looks in ((before, before), (before, now), (now, now))
+            self.left(cluster_of_one, watched, *looks) for looks in ((before, before), (before, now), (now, now))
         ]
 
-    def test_ends_where_no_claim_names_it(self, cluster_of_one, target, begun, client):
+    def test_ends_where_no_claim_names_it(self, cluster_of_one, watched, begun, client):
         before, _ = begun(seen=True)
         unnamed = {"metadata": {"annotations": {mark.CLAIM: None}}}
         client.patch(NODES, cluster_of_one.full("n1"), unnamed)
 
-        assert set() == self.left(cluster_of_one, target, before, before)
+        assert set() == self.left(cluster_of_one, watched, before, before)
 
-    def test_ends_where_its_node_is_gone(self, cluster_of_one, target, begun):
+    def test_ends_where_its_node_is_gone(self, cluster_of_one, watched, begun):
         begun(seen=True)
         cluster_of_one.drop_node("n1")
 
-        assert set() == self.left(cluster_of_one, target, (), ())
+        assert set() == self.left(cluster_of_one, watched, (), ())
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.exhaustive)])

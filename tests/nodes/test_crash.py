@@ -216,8 +216,9 @@ def heal(node, fragile, file, written):
 
     assert 0 == node.run(f"timeout 60 sh -c 'until ! {written}; do sleep 0.2; done'").returncode
     assert original == node.run(f"cat {file} || true").stdout
-    ready = "timeout 20 sh -c 'until ctr version >/dev/null 2>&1; do sleep 0.2; done'"
-    assert 0 == node.run(ready).returncode
+    # The bytes are back before containerd is started again with them.
+    over = "timeout 60 sh -c 'until test inactive = $(systemctl is-active gvisor-nodes-rollback); do sleep 0.2; done'"
+    assert 0 == node.run(over).returncode
     assert_alive(node)
 
     mend(node)
