@@ -25,6 +25,7 @@ from patience import PATIENCE, eventually
 from played_kubelet import PlayedKubelet
 
 from orchestrator.api.container_runtime import ContainerRuntime
+from orchestrator.api.gardener import RUNTIME_LABEL
 from orchestrator.controller.definition import ensure_definition
 from orchestrator.controller.kinds import (
     CONFIG_MAPS,
@@ -115,6 +116,7 @@ ONE_CLUSTER_SUFFICES = pytest.mark.parametrize(
 # New nodes, replaced nodes.
 
 
+@pytest.mark.feature("D8")
 @pytest.mark.feature("G3")
 def test_case_80_a_new_node_gets_a_run_of_its_own_and_the_operation_stays_as_it_was(pool, kubelet):
     kubelet.ends(pool.add_node("n1"))
@@ -129,6 +131,7 @@ def test_case_80_a_new_node_gets_a_run_of_its_own_and_the_operation_stays_as_it_
     assert pool.marks("n5").ready
 
 
+@pytest.mark.feature("C10")
 @SHOOT_SUFFICES
 def test_case_81_a_node_that_was_replaced_is_a_new_one(pool, kubelet):
     first = kubelet.ends(pool.add_node("n1"))
@@ -142,9 +145,47 @@ def test_case_81_a_node_that_was_replaced_is_a_new_one(pool, kubelet):
     assert pool.node("n1")["metadata"]["uid"] == pool.marks("n1").proof.uid
 
 
+@pytest.mark.feature("D11")
+@ONE_CLUSTER_SUFFICES
+def test_a_node_that_leaves_the_pool_is_cleaned_and_looked_after_no_longer(pool, kubelet):
+    full = pool.add_node("n1")
+    kubelet.ends(full)
+    pool.await_states(n1="Ready")
+    labels = pool.node("n1")["metadata"]["labels"]
+    ours = [name for name in labels if name not in {mark.READY, RUNTIME_LABEL}]
+    pool.target.patch(NODES, full, {"metadata": {"labels": dict.fromkeys(ours)}})
+    begun = kubelet.begins(full)
+    assert not pool.marks("n1").ready
+    kubelet.succeeds(begun)
+    pool.await_said("True", "0 of 0")
+
+    assert "remove" == begun["metadata"]["labels"]["gvisor-nodes/action"]
+    assert Marks() == pool.marks("n1")
+
+
+@pytest.mark.feature("G6")
+@SHOOT_SUFFICES
+def test_what_becomes_of_a_node_is_an_event_of_that_node(pool, kubelet):
+    def told(name):
+        about = f"involvedObject.uid={pool.node(name)['metadata']['uid']}"
+        pages = pool.target.pages(EVENTS, Selection(fields=about))
+        return [(raw["type"], raw["reason"], raw["message"]) for page in pages for raw in page.items]
+
+    kubelet.ends(pool.add_node("n1"))
+    kubelet.ends(pool.add_node("n2"), "failed", step="proof", message="no sandbox starts", cause="exit code 128")
+
+    ((kind, reason, message),) = eventually(lambda: told("n1"))
+    assert ("Normal", "GVisorProved") == (kind, reason)
+    assert message.endswith("is proved, generation 1")
+    ((kind, reason, message),) = eventually(lambda: told("n2"))
+    assert ("Warning", "GVisorFailed") == (kind, reason)
+    assert "apply: [proof] no sandbox starts: exit code 128" == message
+
+
 STARTUP = "startup-taint.cluster-autoscaler.kubernetes.io/gvisor"
 
 
+@pytest.mark.feature("D9")
 @ONE_CLUSTER_SUFFICES
 def test_a_startup_taint_goes_with_the_proof_and_taints_of_others_stay(place, run, kubelet):
     with run(startup_taint=STARTUP):
@@ -220,6 +261,7 @@ def still_provided(pool):
     return "deletionTimestamp" not in pool.client.get(MANAGED_RESOURCES, pmr("a"), pool.namespace)["metadata"]
 
 
+@pytest.mark.feature("H4")
 def test_case_57_a_removal_that_pods_refuse_is_left_in_time_with_their_names(place, run, kubelet, caplog):
     with run() as running:
         place.deploy()
@@ -267,6 +309,7 @@ def test_case_58_no_run_begins_where_that_is_pointless(pool, kubelet, why):
     assert before == pool.node("n1")["metadata"]["resourceVersion"]
 
 
+@pytest.mark.feature("D15")
 def test_case_59_nodes_that_do_not_answer_are_left_when_the_patience_is_over(place, run, kubelet, caplog):
     with run(patience=4.0):
         place.deploy()
@@ -411,6 +454,7 @@ def test_a_node_that_goes_takes_its_run_with_it_and_the_next_one_begins(pool, ku
     assert first["metadata"]["name"] not in str(kubelet.jobs())
 
 
+@pytest.mark.feature("C10")
 @ONE_CLUSTER_SUFFICES
 def test_the_end_of_a_run_on_a_replaced_node_says_nothing_of_the_new_one(pool, kubelet):
     first = kubelet.begins(pool.add_node("n1"))
@@ -440,6 +484,7 @@ def test_a_job_that_somebody_deletes_is_made_anew_when_its_pod_is_gone(pool, kub
     assert first["metadata"]["uid"] != second["metadata"]["uid"]
 
 
+@pytest.mark.feature("D13")
 @ONE_CLUSTER_SUFFICES
 def test_an_evicted_pod_is_a_failure_that_is_named_and_tried_again(place, run, kubelet):
     # Long enough to be seen before the next run begins; marks are in whole seconds.
@@ -484,6 +529,7 @@ def test_a_strange_message_proves_nothing_and_the_node_is_tried_again(pool, kube
     pool.await_states(n1="Ready")
 
 
+@pytest.mark.feature("D14")
 @ONE_CLUSTER_SUFFICES
 def test_a_run_that_hangs_is_given_up_and_gone_before_the_next_begins(place, run, kubelet):
     with run(timeout=1):
@@ -524,6 +570,8 @@ class Witness:
         return max(most.values(), default=0)
 
 
+@pytest.mark.feature("D1")
+@pytest.mark.feature("D10")
 def test_two_controllers_at_once_never_start_two_runs_on_a_node(cluster_of_one, server, client):
     one = cluster_of_one
     with Film(client, NAMESPACE, JOBS, PODS) as film, PlayedKubelet(client) as kubelet, ExitStack() as stack:
@@ -623,6 +671,7 @@ class TestWhatAnotherControllerHasBegun:
         assert set() == self.left(cluster_of_one, watched, (), ())
 
 
+@pytest.mark.feature("D10")
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_a_controller_that_is_killed_at_any_moment_leaves_nothing_that_the_next_does_not_finish(
     cluster_of_one, server, client, tmp_path, kills

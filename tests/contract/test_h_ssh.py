@@ -436,6 +436,8 @@ def test_case_84_in_the_whole_life_of_a_node_keys_and_tokens_show_up_nowhere(lif
     assert [] == life.files
 
 
+@pytest.mark.feature("J3")
+@pytest.mark.feature("J4")
 def test_a_node_that_is_reached_by_ssh_is_provided_changed_and_cleared_without_a_trace(life):
     annotations, lines = life.after
 

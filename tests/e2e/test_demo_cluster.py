@@ -16,6 +16,9 @@ CLAIMS = ("✓ the node is proved", "✓ it is proved", "✓ and the old one is 
 """The last one of each stage that makes any: in each mode all stages were gone through."""
 
 
+@pytest.mark.feature("D8")
+@pytest.mark.feature("J3")
+@pytest.mark.feature("J11")
 @pytest.mark.timeout(1800)
 def test_every_claim_holds_from_the_object_to_the_node_and_back_in_both_modes_one_after_the_other():
     ended = subprocess.run([sys.executable, DEMO, "--mode", "both"], capture_output=True, text=True, check=False)

@@ -63,6 +63,7 @@ def read(*objects):
     return one
 
 
+@pytest.mark.feature("J5")
 def test_it_is_json_with_a_name_and_labels_that_are_dns_labels_and_no_token_or_secret():
     raw = job(order(), SETTINGS)
     spec = raw["spec"]["template"]["spec"]

@@ -46,6 +46,7 @@ def test_nothing_is_done_about_a_node_that_is_proved():
     assert ((), {"n1": State.READY}, None) == (planned.deeds, said(planned), planned.again)
 
 
+@pytest.mark.feature("D1")
 def test_one_node_at_a_time_new_ones_first_then_by_name():
     planned = decided(ready("n1", F2), node("n3"), node("n2"))
 
@@ -74,6 +75,7 @@ def test_a_run_of_another_node_is_nobodys_proof():
     assert ["n2"] == [one.node.name for one in planned.deeds if isinstance(one, Record)]
 
 
+@pytest.mark.feature("D10")
 def test_a_claim_without_a_run_is_begun_anew_under_its_name_and_not_at_once():
     early = decided(node(marks=[claim()]))
     assert [] == started(early)
@@ -105,6 +107,7 @@ def test_how_long_is_waited_is_a_setting():
     assert record.stop
 
 
+@pytest.mark.feature("D14")
 def test_a_run_that_never_ends_is_given_up_and_nothing_begins_before_it_is_gone():
     planned = decided(node(marks=[claim()]), node("n2"), runs=[run()], now=1360.0)
     [record] = planned.deeds
@@ -116,6 +119,7 @@ def test_a_run_that_never_ends_is_given_up_and_nothing_begins_before_it_is_gone(
     assert [("n1", Action.APPLY, 1)] == started(decided(given_up, now=2000.0))
 
 
+@pytest.mark.feature("D13")
 def test_a_failed_node_is_tried_again_later_each_time_after_all_others():
     one, other = node(marks=[DONE, failure(attempts=2)]), node("n2")
     assert (Pace().pause(2), 20.0, 600.0) == (20.0, 20.0, Pace().pause(100))
@@ -126,6 +130,8 @@ def test_a_failed_node_is_tried_again_later_each_time_after_all_others():
     assert [("n1", Action.APPLY, 2)] == started(decided(one, now=1020.0))
 
 
+@pytest.mark.feature("D3")
+@pytest.mark.feature("D4")
 def test_when_a_changed_node_has_failed_only_that_one_is_tried_again():
     failed = node("n1", marks=[claim(fingerprint=F2, recorded=True), proof(), failure(fingerprint=F2)])
     for now, expected in ((1005.0, []), (1010.0, [("n1", Action.APPLY, 1)])):
@@ -150,6 +156,8 @@ def test_after_a_run_for_something_else_an_old_proof_is_proved_again():
     assert [("n1", Action.APPLY, 0)] == started(decided(node(marks=[proof()], labels=[mark.READY])))
 
 
+@pytest.mark.feature("C5")
+@pytest.mark.feature("D15")
 def test_a_node_whose_kubelet_is_not_ready_is_named_and_waited_for():
     planned = decided(node("n1", ready=False), node("n2", ready=False, marks=[claim("n2")]), now=1010.0)
 
@@ -173,12 +181,15 @@ def test_what_a_pool_that_is_gone_has_proved_is_taken_over():
     assert Confirm(theirs, DONE) == deed
 
 
+@pytest.mark.feature("D9")
+@pytest.mark.feature("D12")
 def test_a_label_that_somebody_took_is_given_again_and_one_that_nobody_earned_goes():
     bare, pretends = node(marks=[DONE, proof()]), node("n2", ready=False, labels=[mark.READY])
 
     assert (Confirm(bare, DONE), Shut(pretends)) == decided(bare, pretends).deeds
 
 
+@pytest.mark.feature("D1")
 def test_ten_nodes_are_cleared_at_once():
     planned = decided(*(ready(f"n{number:02}") for number in range(12)), wish="")
 
@@ -196,6 +207,7 @@ def test_marks_of_an_earlier_node_go_without_a_run():
     assert (Release(old),) == decided(old, wish="").deeds
 
 
+@pytest.mark.feature("D11")
 def test_a_node_that_has_left_the_pool_is_cleaned_and_the_run_of_one_that_is_gone_ends():
     planned = decided(others=[ready()], runs=[run("n9")])
 
