@@ -248,22 +248,6 @@ class TestInstalled:
         assert [] == status.host(node)["drift"]
         assert "--net-raw=true" in status.host(node)["flags"]
 
-    @pytest.mark.feature("A1")
-    def test_a_switch_of_the_release_needs_no_restart_and_is_proved(self, lab, do):
-        node = lab.nodes[1]
-        before = starts(node)
-        switched = do("apply", "--release", lab.release, "--limit", node.name)
-
-        assert 0 == switched.rc, switched.stderr
-        assert lab.release == switched.host(node)["release"]
-        assert "proved" == switched.host(node)["proof"]
-        assert before == starts(node)
-
-        back = do("apply", "--limit", node.name)
-        assert 0 == back.rc
-        assert "1" == node.read("/opt/gvisor-nodes/current").strip()
-        assert before == starts(node)
-
     @pytest.mark.feature("D12")
     @pytest.mark.parametrize(
         ("first", "second"),

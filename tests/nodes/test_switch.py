@@ -122,6 +122,7 @@ def walked(request, lab_of):
     assert [] == difference(before, snapshot(node))
 
 
+@pytest.mark.feature("A1")
 @pytest.mark.feature("A12")
 @pytest.mark.feature("J11")
 @pytest.mark.timeout(1800)
