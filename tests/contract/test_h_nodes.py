@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from ssl import create_default_context
 
 import pytest
@@ -39,7 +39,8 @@ from orchestrator.controller.nodes import job as jobs
 from orchestrator.controller.nodes import mark
 from orchestrator.controller.nodes.job import JobSettings
 from orchestrator.controller.nodes.job_executor import JobExecutor
-from orchestrator.controller.nodes.mark import Marks
+from orchestrator.controller.nodes.mark import Claim, Marks
+from orchestrator.controller.nodes.plan import State
 from orchestrator.controller.nodes.pool_pass import NodeSettings, PoolPass
 from orchestrator.controller.nodes.target import Target
 from orchestrator.controller.pool_objects import NAMESPACE
@@ -50,6 +51,7 @@ from orchestrator.kube.credentials import from_file
 from orchestrator.kube.events import EVENTS
 from orchestrator.kube.resource import Resource
 from orchestrator.kube.shoot_credentials import SECRETS
+from orchestrator.kube.store import Store
 from orchestrator.lab.api_server import ApiServer
 from orchestrator.lab.ports import free_ports
 
@@ -617,11 +619,11 @@ class TestWhatAnotherControllerHasBegun:
 
     @pytest.fixture
     def begun(self, cluster_of_one, client, watched):
-        """How the Nodes were before, and the name of the run that the other one has begun since."""
+        """How the Nodes were before, and the name of the run that the other one has begun since, and maybe recorded."""
         one = cluster_of_one
         with PlayedKubelet(client) as kubelet:
 
-            def begin(*, seen):
+            def begin(*, seen=True, ended=False):
                 with Running(client, one.options()):
                     one.deploy()
                     one.await_looked_after()
@@ -629,23 +631,26 @@ class TestWhatAnotherControllerHasBegun:
                     before = eventually(lambda: tuple(node for node in watched.nodes() if node.name == full))
                     one.heard_of("n1", ready=True)
                     raw = kubelet.await_job(full)
+                    if ended:
+                        kubelet.ends(full)
+                        one.await_states(n1="Ready")
                 eventually(lambda: self.executor(watched).runs(f"{one.namespace}/{one.name}"))
                 return before if seen else (), raw["metadata"]["name"]
 
             yield begin
 
     @staticmethod
-    def executor(watched):
-        return JobExecutor(watched.client, watched.jobs, watched.pods, JobSettings(IMAGE))
+    def executor(watched, pods=None):
+        return JobExecutor(watched.client, watched.jobs, watched.pods if pods is None else pods, JobSettings(IMAGE))
 
-    def left(self, one, watched, *looks):
+    def left(self, one, watched, *looks, pods=None):
         """The runs there are after a pass that looked at the Nodes so, one time after the other."""
         settings = NodeSettings(standalone=True, gate=mark.gate(standalone=True), timeout=300.0)
-        one_pass = PoolPass(Late(watched, *looks), self.executor(watched), settings, owns=lambda _: True)
-        one_pass.keep(ContainerRuntime.read(one.get()))
+        one_pass = PoolPass(Late(watched, *looks), self.executor(watched, pods), settings, owns=lambda _: True)
+        told = one_pass.keep(ContainerRuntime.read(one.get()))
         of_pool = f"{jobs.POOL}={jobs.pool_label(f'{one.namespace}/{one.name}')}"
         pages = watched.client.pages(JOBS, Selection(NAMESPACE, labels=of_pool))
-        return {raw["metadata"]["name"] for page in pages for raw in page.items}
+        return {raw["metadata"]["name"] for page in pages for raw in page.items}, [each.state for each in told.states]
 
     @pytest.mark.parametrize("seen", [False, True], ids=["the node was not there", "the node had no claim"])
     def test_goes_on_however_late_its_node_is_seen(self, cluster_of_one, watched, begun, seen):
@@ -653,22 +658,35 @@ class TestWhatAnotherControllerHasBegun:
         eventually(lambda: any(mark.read(node).claim for node in watched.nodes()))
         now = watched.nodes()
 
-        assert [{name}] * 3 == [
-            self.left(cluster_of_one, watched, *looks) for looks in ((before, before), (before, now), (now, now))
-        ]
+        for looks in ((before, before), (before, now), (now, now)):
+            assert {name} == self.left(cluster_of_one, watched, *looks)[0]
+
+    def test_keeps_its_log_however_late_its_end_is_seen(self, cluster_of_one, watched, begun):
+        _, name = begun(ended=True)
+        eventually(lambda: any(mark.read(node).proof for node in watched.nodes()))
+
+        assert ({name}, [State.READY]) == self.left(cluster_of_one, watched, pods=Store())
+
+    def test_ends_where_it_was_given_up(self, cluster_of_one, watched, begun, client):
+        begun()
+        given_up = json.dumps({**asdict(cluster_of_one.marks("n1").claim), "recorded": True})
+        client.patch(NODES, cluster_of_one.full("n1"), {"metadata": {"annotations": {mark.CLAIM: given_up}}})
+        eventually(lambda: any((mark.read(node).claim or Claim("", "")).recorded for node in watched.nodes()))
+
+        assert set() == self.left(cluster_of_one, watched)[0]
 
     def test_ends_where_no_claim_names_it(self, cluster_of_one, watched, begun, client):
-        before, _ = begun(seen=True)
+        before, _ = begun()
         unnamed = {"metadata": {"annotations": {mark.CLAIM: None}}}
         client.patch(NODES, cluster_of_one.full("n1"), unnamed)
 
-        assert set() == self.left(cluster_of_one, watched, before, before)
+        assert set() == self.left(cluster_of_one, watched, before, before)[0]
 
     def test_ends_where_its_node_is_gone(self, cluster_of_one, watched, begun):
-        begun(seen=True)
+        begun()
         cluster_of_one.drop_node("n1")
 
-        assert set() == self.left(cluster_of_one, watched, (), ())
+        assert set() == self.left(cluster_of_one, watched, (), ())[0]
 
 
 @pytest.mark.feature("D10")

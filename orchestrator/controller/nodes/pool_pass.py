@@ -226,12 +226,15 @@ class PoolPass:
         return selects(runtime, node, standalone=self._settings.standalone)
 
     def _runs(self, runs: dict[str, Run], nodes: list[Node]) -> dict[str, Run]:
+        """The runs of claims, asked for where they are if what was seen of them cannot be all."""
         for node in nodes:
             claim = mark.read(node).claim
-            if claim is None or not claim.run or claim.recorded:
+            if claim is None or not claim.run:
                 continue
             known = runs.get(claim.run)
-            if known is None or known.silent:
+            # One that was recorded has ended, or was given up: if it seems to be under way, its end was not seen yet.
+            doubtful = known is not None and known.result is None if claim.recorded else known is None or known.silent
+            if doubtful:
                 found = self._executor.find(claim.run)
                 if found is not None:
                     runs[claim.run] = found
