@@ -82,7 +82,7 @@ def test_case_71_one_replica_leads_and_the_other_takes_over_from_a_dead_one(shoo
             shoot.deploy("a")
             shoot.await_ready("a")
             assert holder == lease(shoot, LEADER)["spec"]["holderIdentity"]
-            assert wrote(first)
+            eventually(lambda: wrote(first), what=lambda: first.text)
             assert not wrote(second)
 
             first.end(signal.SIGKILL)
@@ -92,11 +92,14 @@ def test_case_71_one_replica_leads_and_the_other_takes_over_from_a_dead_one(shoo
             # The lease is 15 seconds, and a candidate looks every two.
             assert time.monotonic() - begun < 25
             shoot.await_ready("b", deadline=60)
-            assert wrote(second)
+            eventually(lambda: wrote(second), what=lambda: second.text)
 
 
 def wrote(one):
-    """Whether a process has changed anything but Leases since it began; a replica that waits has only listed."""
+    """Whether a process has changed anything but Leases since it began; a replica that waits has only listed.
+
+    It is counted after it is written.
+    """
     _, text = one.get(one.metrics, "/metrics")
     return "gvisor_nodes_reconcile_total{" in text
 
@@ -118,11 +121,12 @@ def test_case_72_the_endpoints_answer(shoot, process):
         shoot.await_ready()
 
         assert (200, "ok") == one.get(one.health, "/healthz") == one.get(one.health, "/readyz")
+        counted = 'gvisor_nodes_reconcile_total{result="succeeded",verb="reconcile"}'
+        eventually(lambda: counted in one.get(one.metrics, "/metrics")[1], what=lambda: one.text)
         code, text = one.get(one.metrics, "/metrics")
     assert 200 == code
     for line in (
         'workqueue_depth{name="containerruntime"} 0.0',
-        'gvisor_nodes_reconcile_total{result="succeeded",verb="reconcile"}',
         'gvisor_nodes_watch_restarts_total{reason="start",resource="containerruntimes"} 1.0',
         'gvisor_nodes_api_requests_total{cluster="seed",code="201",verb="create"}',
         "gvisor_nodes_leader 1.0",
