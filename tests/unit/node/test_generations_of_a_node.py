@@ -338,7 +338,10 @@ def test_the_generation_of_a_bundle_is_its_record_or_what_its_shim_was_told(
     if record:
         (bundle / ".gvisor-nodes-generation").write_text(record)
     environment = {"GVISOR_NODES_GENERATION": told} if told else {}
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, env=environment) as shim:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+    with subprocess.Popen(["/bin/cat"], env=environment, **pipes) as shim:
+        shim.stdin.write(b".")
+        assert shim.stdout.read(1) == b"."  # it is itself now: a process that just begins has no environment yet
         (bundle / "shim.pid").write_text(str(shim.pid))
         found = bundle_user(str(bundle), f"{DIRECTORY}/")
         shim.stdin.close()
