@@ -240,9 +240,15 @@ def test_a_rollback_is_one_rename_proved_and_sealed_and_twice_it_goes_forward(do
     assert ["probe", "report"] == steps(do("apply", *wish(BEFORE)))
 
     program = Path(sys.executable).with_name("ansible-playbook")
-    argv = [str(program), "-i", str(lab.inventory), "--limit", node.name, str(PLAYBOOKS / "rollback.yml")]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PLAYBOOKS.parent, timeout=300)
+    named = ["-e", f"runsc_rollback_generation={new}", str(PLAYBOOKS / "rollback.yml")]
+    argv = [str(program), "-i", str(lab.inventory), "--limit", node.name, *named]
+
+    def play():
+        return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=PLAYBOOKS.parent, timeout=300)
+
+    done = play()
     assert (0, new) == (done.returncode, current(node)), done.stdout
+    assert "changed=0" in play().stdout
     assert ["probe", "report"] == steps(do("rollback", "--to", new))
     assert before == starts(node)
 
