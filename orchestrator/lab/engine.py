@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import GvisorNodesError, MissingComponentError
 from orchestrator.lab.entry import Entry
 from orchestrator.lab.paths import cache_directory, replace_file
+from orchestrator.lab.ports import LOOPBACK, free_ports
 from orchestrator.lab.program import PACKAGES, call
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ _COMMON_RUN_OPTIONS = (
     "--env=container=podman",  # systemd then knows that it is in a container
     "--stop-signal=37",  # SIGRTMIN+3: systemd ends in order
     "--volume=/var/lib/containerd",
-    "--publish=127.0.0.1::22",  # the engine picks a free port
 )
 
 
@@ -242,6 +242,8 @@ class Engine:
             f"--network={network}",
             *(f"--label={key}={value}" for key, value in labels.items()),
             *self.run_options,
+            # Not one that podman finds: between its look and its use of a port, anybody's connection can take that.
+            f"--publish={LOOPBACK}:{free_ports(1)[0]}:{SSH_PORT}",
             *options,
             image,
             "/sbin/init",

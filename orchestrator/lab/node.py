@@ -23,6 +23,8 @@ _UNITS = ("ssh.service", "containerd.service", PAUSE_UNIT)
 _SOCKET = "/run/containerd/containerd.sock"
 _CRI_FAULTS = "failed to load plugin|inotify|too many open files"
 
+_GREETING = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/22 && timeout 5 head -n1 <&3'"
+
 # Runs on the node: 0 as soon as everything is up, 1 with the reason. systemd's own wait does the waiting; the loop is
 # for the moments before systemd listens, and for a unit that was restarted since: that is waited for too, unless it
 # is one that fails again and again. A containerd whose CRI did not load is active all the same.
@@ -132,17 +134,15 @@ class LabNode:
             raise self._not_ready(error.why) from error
         if done.returncode != 0:
             raise self._not_ready(done.stdout.strip() or done.stderr.strip())
-        while not self._sshd_answers():
+        while not (heard := _greeting("127.0.0.1", self.port)).startswith("SSH-"):
             if time.monotonic() > deadline:
-                raise self._not_ready(f"nothing that speaks ssh answers on 127.0.0.1:{self.port}")
+                raise self._not_ready(f"nothing that speaks ssh answers on 127.0.0.1:{self.port}: {self._way(heard)}")
             time.sleep(0.05)  # a connection that is refused cannot be waited for
 
-    def _sshd_answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
+    def _way(self, heard: str) -> str:
+        """Say how far one gets that wants to reach the node's sshd from this machine."""
+        here = self.run(_GREETING, check=False, timeout=20).stdout.strip()
+        return f"{heard or 'the connection is closed at once'}; on the node itself sshd says {here or 'nothing'}"
 
     def _not_ready(self, why: str) -> GvisorNodesError:
         journal = self.run("journalctl --no-pager --priority=warning --lines=15", check=False, timeout=20)
@@ -152,6 +152,15 @@ class LabNode:
             remedy=f"{self.engine.name} exec -it {self.name} journalctl -b, or gvisor-nodes lab down and up again",
             host=self.name,
         )
+
+
+def _greeting(host: str, port: int) -> str:
+    """Return what a server says first, or why it could not be heard; empty if it hangs up."""
+    try:
+        with socket.create_connection((host, port), timeout=2) as connection:
+            return connection.recv(80).decode("ascii", errors="replace").strip()
+    except OSError as error:
+        return str(error)
 
 
 def _to(user: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ LOOPBACK: Final = "127.0.0.1"
 _RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST: Final = 10_000
 _TRIES: Final = 1000
+_ARRIVES_SECONDS: Final = 2.0
 
 
 def kept_ports(path: Path, count: int) -> list[int]:
@@ -41,7 +43,9 @@ def free_ports(count: int) -> list[int]:
 
     From that range another's connection could take one before its server listens, and a client that tries to reach a
     stopped server could even be connected to itself. Nor does another process that asks here get one of them while this
-    one lives: between the answer and the moment when a server listens there may be seconds.
+    one lives: between the answer and the moment when a server listens there may be seconds. And what is sent there
+    arrives there: of a container that was killed while it was made, podman leaves the rule for its port in the
+    firewall, and a server at that port would wait for ever.
 
     Raises:
         GvisorNodesError: there are none.
@@ -53,7 +57,7 @@ def free_ports(count: int) -> list[int]:
                 sockets.append(socket.create_server((LOOPBACK, port)))
             except OSError:
                 continue
-            if not _give(sockets[-1].getsockname()[1]):
+            if not _arrives(sockets[-1]) or not _give(sockets[-1].getsockname()[1]):
                 sockets.pop().close()
                 continue
             if len(sockets) == count:
@@ -64,6 +68,19 @@ def free_ports(count: int) -> list[int]:
     raise GvisorNodesError(
         "There are no free ports", why=f"{_TRIES} were tried on {LOOPBACK}", remedy="look at them with: ss -ltn"
     )
+
+
+def _arrives(server: socket.socket) -> bool:
+    """Tell whether a connection to where a server listens is a connection to this server."""
+    try:
+        with socket.create_connection(server.getsockname(), timeout=_ARRIVES_SECONDS) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # nothing of it stays
+            server.settimeout(_ARRIVES_SECONDS)
+            accepted, peer = server.accept()
+            accepted.close()
+            return bool(peer == client.getsockname())
+    except OSError:
+        return False
 
 
 def _give(port: int) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from orchestrator.lab import DEFAULT_RELEASE, Lab, capabilities
 from orchestrator.lab.engine import LABEL, NODE_LABEL
 from orchestrator.lab.kinds import PAUSE_UNIT
 from orchestrator.lab.paths import lab_directory
+from orchestrator.lab.ports import free_ports
 from orchestrator.lab.removal import down
 from orchestrator.lab.tree import difference, snapshot
 
@@ -162,6 +164,27 @@ def test_a_node_that_does_not_become_ready_is_an_error_with_its_journal(broken):
     assert caught.value.host == broken.name
     assert "containerd.service is" in caught.value.why
     assert "containerd" in caught.value.why.splitlines()[-1] or "config.toml" in caught.value.why
+
+
+def test_a_node_that_cannot_be_reached_is_an_error_that_says_how_far_one_gets(node):
+    (port,) = free_ports(1)
+
+    with pytest.raises(GvisorNodesError) as caught:
+        replace(node, port=port).wait_until_ready(timeout=1)
+
+    assert f"answers on 127.0.0.1:{port}: [Errno 111] Connection refused; on the node itself" in caught.value.why
+    assert "sshd says SSH-2.0-OpenSSH" in caught.value.why
+
+
+def test_a_port_from_which_the_firewall_sends_connections_elsewhere_is_not_free():
+    # As podman leaves it when it is killed over a container.
+    rule = "iptables -t nat -A OUTPUT -p tcp --dport 10000:20000 -j DNAT --to-destination 127.0.0.1:9"
+    shown = "from orchestrator.lab.ports import free_ports; print(*free_ports(20))"
+    argv = ["unshare", "--net", "sh", "-ec", f'ip link set lo up; {rule}; exec "$0" -c "$1"', sys.executable, shown]
+    ports = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+
+    assert 20 == len(ports)
+    assert all(int(port) > 20000 for port in ports)
 
 
 def test_a_node_whose_containerd_runs_without_its_cri_is_not_ready(broken):
