@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cri.client import RuntimeClient
+from orchestrator.cri.client import NOT_YET, RuntimeClient
+from orchestrator.cri.faults import CallError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +44,9 @@ _LATER = 10.0
 
 class PodCalls(RuntimeClient):
     """Every call waits, within its deadline, for a containerd that is just starting.
+
+    Pods live longer than a containerd: as the kubelet does, a call asks again where its connection broke, for one that
+    was opened before a restart is found to be broken by who sends something.
 
     Args:
         address: path of the unix socket.
@@ -135,6 +140,15 @@ class PodCalls(RuntimeClient):
         )
         request = messages.CreateContainerRequest(pod_sandbox_id=sandbox, config=config, sandbox_config=sandbox_config)
         return str(self._call("CreateContainer", request, seconds, wait=True).container_id)
+
+    def _call_once(self, name: str, request: Any, seconds: float, *, wait: bool, stop: Stop) -> Any:
+        end = time.monotonic() + seconds
+        try:
+            return super()._call_once(name, request, seconds, wait=wait, stop=stop)
+        except CallError as error:
+            if error.code != "UNAVAILABLE" or NOT_YET in error.message:
+                raise
+        return super()._call_once(name, request, max(0.001, end - time.monotonic()), wait=True, stop=stop)
 
     def _namespaces(self, access: HostAccess | None) -> Any:
         messages = self._messages

@@ -10,14 +10,16 @@ from orchestrator.cri import runtime_pb2, runtime_pb2_grpc
 from orchestrator.cri.client import RuntimeClient
 from orchestrator.cri.faults import AccessError, CallError
 from orchestrator.cri.stop import Stop
+from orchestrator.lab.pod_calls import PodCalls
 
 
 class Starting(runtime_pb2_grpc.RuntimeServiceServicer):
     """Not initialized for a number of calls."""
 
-    def __init__(self, code, refusals):
+    def __init__(self, code, refusals, words="server is not initialized yet"):
         self.code = code
         self.refusals = refusals
+        self.words = words
         self.calls = 0
         self.asked = threading.Event()
 
@@ -25,7 +27,7 @@ class Starting(runtime_pb2_grpc.RuntimeServiceServicer):
         self.calls += 1
         self.asked.set()
         if self.calls <= self.refusals:
-            context.abort(self.code, "server is not initialized yet")
+            context.abort(self.code, self.words)
         return runtime_pb2.VersionResponse(runtime_name="containerd", runtime_version="1.6.20")
 
 
@@ -90,3 +92,15 @@ def test_a_wish_to_stop_ends_the_waiting(serve):
         with pytest.raises(AccessError, match="stopped"):
             client.version(60)
     wisher.join()
+
+
+def test_a_connection_that_broke_is_told_at_once_but_a_labs_pods_ask_again(serve):
+    breaking = Starting(grpc.StatusCode.UNAVAILABLE, refusals=2, words="Stream removed")
+    address = serve(breaking)
+
+    with RuntimeClient(address, Stop()) as client, pytest.raises(CallError, match="Stream removed"):
+        client.version(30)
+    with PodCalls(address, Stop()) as calls:
+        assert "1.6.20" == calls.version(30)["runtime_version"]
+
+    assert 3 == breaking.calls
