@@ -327,7 +327,8 @@ class _Planner:
             self._deeds.append(Confirm(node, replace(claim, pool=self._pool.owner)))
 
     def _pretends(self, one: NodeState) -> bool:
-        stays = one.state not in {State.READY, State.FOREIGN} and one.why not in PASSING
+        # What begins, and what is recorded, is written together with the label.
+        stays = one.state not in {State.READY, State.FOREIGN} and one.why not in {_BEGINS, ENDS}
         # Without a claim the label may be all that is left to say that there is something to be removed.
         known = one.state is not State.REMOVING or one.marks.claim is not None
         return stays and known and one.marks.proof is None and labelled(one.node, self._pool.gate)

@@ -189,6 +189,14 @@ def test_a_label_that_somebody_took_is_given_again_and_one_that_nobody_earned_go
     assert (Confirm(bare, DONE), Shut(pretends)) == decided(bare, pretends).deeds
 
 
+@pytest.mark.feature("D9")
+@pytest.mark.parametrize("action", list(Action))
+def test_a_label_that_nobody_earned_goes_while_its_nodes_run_is_awaited_too(action):
+    pretends = node(marks=[claim(action=action, at=1000)], labels=[mark.READY])
+
+    assert (Shut(pretends),) == decided(pretends, wish="" if action is Action.REMOVE else F1, now=1001.0).deeds
+
+
 @pytest.mark.feature("D1")
 def test_ten_nodes_are_cleared_at_once():
     planned = decided(*(ready(f"n{number:02}") for number in range(12)), wish="")
