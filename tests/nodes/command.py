@@ -50,5 +50,6 @@ def gvisor_nodes(*arguments, inventory=None, output=True, env=None, timeout=300)
 
 def starts(node) -> int:
     """How often systemd started containerd on this node, by its own journal."""
-    argv = f"journalctl -q -o cat UNIT=containerd.service {STARTED} | wc -l"
+    # What systemd has said by now may still be on its way to the journal.
+    argv = f"journalctl --sync; journalctl -q -o cat UNIT=containerd.service {STARTED} | wc -l"
     return int(node.run(argv, check=True).stdout)
